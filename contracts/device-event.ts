@@ -1,0 +1,22 @@
+import { Type, type Static } from 'typebox'
+
+/**
+ * What changed about a device or its trust, on topic `device-events` (schema `device-event/1`).
+ * The broker closes sessions and refuses connections from it; ingest and processing refresh what they know of a type.
+ */
+export const DeviceEventSchema = Type.Union([
+  Type.Object({ event: Type.Literal('device-changed'), tenant: Type.String(), device: Type.String(), type: Type.String(), state: Type.String(), at: Type.Integer() }),
+  Type.Object({ event: Type.Literal('device-type-changed'), tenant: Type.String(), type: Type.String(), at: Type.Integer() }),
+  Type.Object({
+    event: Type.Literal('certificate-revoked'),
+    tenant: Type.String(),
+    device: Type.String(),
+    /** Upper-case hex without separators, as openssl prints it. */
+    serial: Type.String(),
+    /** CRLReason name of RFC 5280 §5.3.1. */
+    reason: Type.String(),
+    at: Type.Integer(),
+  }),
+])
+export type DeviceEvent = Static<typeof DeviceEventSchema>
+export const DEVICE_EVENT = 'device-event/1'

@@ -1,0 +1,15 @@
+/** What a device says besides telemetry, on topic `device-messages` (schema `device-message/1`), acknowledged after it is durable. */
+export interface DeviceMessage {
+  tenant: string
+  device: string
+  kind: 'event' | 'status' | 'command-result' | 'twin-reported' | 'connected' | 'disconnected'
+  receivedAt: number
+  correlationId: string
+  /** Command id for `command-result`. */
+  commandId?: string
+  /** Payload when it is JSON. */
+  body?: unknown
+  /** Payload otherwise. */
+  bodyBase64?: string
+}
+export const DEVICE_MESSAGE = 'device-message/1'

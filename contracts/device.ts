@@ -1,0 +1,66 @@
+import { Type, type Static } from 'typebox'
+
+/** What a device id may look like; it is also the MQTT client id and the certificate's CN. */
+export const DEVICE_ID_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'
+export const TENANT_PATTERN = '^[a-z0-9][a-z0-9-]{0,31}$'
+export const DEFAULT_TENANT = 'default'
+/** The type every unknown device gets: it takes any metric. */
+export const GENERIC_TYPE = 'generic'
+
+const deviceIdExpression = new RegExp(DEVICE_ID_PATTERN)
+export function isDeviceId(text: string): boolean {
+  return deviceIdExpression.test(text)
+}
+
+export const DeviceStateSchema = Type.Union([
+  Type.Literal('registered'),
+  Type.Literal('provisioned'),
+  Type.Literal('active'),
+  Type.Literal('suspended'),
+  Type.Literal('decommissioned'),
+])
+export type DeviceState = Static<typeof DeviceStateSchema>
+
+/** A registry document; `id` is unique within its tenant. */
+export const DeviceSchema = Type.Object({
+  id: Type.String({ pattern: DEVICE_ID_PATTERN }),
+  tenant: Type.String({ pattern: TENANT_PATTERN }),
+  type: Type.String({ pattern: DEVICE_ID_PATTERN }),
+  state: DeviceStateSchema,
+  /** Operator's free labels. */
+  labels: Type.Record(Type.String(), Type.String()),
+  createdAt: Type.Integer({ description: 'epoch ms' }),
+  updatedAt: Type.Integer({ description: 'epoch ms' }),
+})
+export type Device = Static<typeof DeviceSchema>
+
+export const MetricKindSchema = Type.Union([Type.Literal('number'), Type.Literal('boolean'), Type.Literal('string')])
+export type MetricKind = Static<typeof MetricKindSchema>
+
+/** What a device type's schema says of one metric. */
+export const MetricSpecSchema = Type.Object({
+  kind: MetricKindSchema,
+  unit: Type.Optional(Type.String({ maxLength: 32 })),
+  /** Smallest and largest value a reading may carry (numbers only); outside it the reading is rejected. */
+  min: Type.Optional(Type.Number()),
+  max: Type.Optional(Type.Number()),
+  required: Type.Optional(Type.Boolean()),
+})
+export type MetricSpec = Static<typeof MetricSpecSchema>
+
+export const DeviceTypeSchema = Type.Object({
+  id: Type.String({ pattern: DEVICE_ID_PATTERN }),
+  tenant: Type.String({ pattern: TENANT_PATTERN }),
+  /** Closed types refuse metrics that are not listed; open ones (`generic`) take any. */
+  open: Type.Boolean(),
+  metrics: Type.Record(Type.String(), MetricSpecSchema),
+  /** A device of this type that says nothing for so long is silent; 0 switches it off. */
+  silenceAfterMs: Type.Integer({ minimum: 0 }),
+  /** Event time is accepted up to this much after receipt. */
+  futureToleranceMs: Type.Integer({ minimum: 0 }),
+  /** Event time before this instant is refused (epoch ms). */
+  earliestTs: Type.Integer(),
+  createdAt: Type.Integer(),
+  updatedAt: Type.Integer(),
+})
+export type DeviceType = Static<typeof DeviceTypeSchema>

@@ -1,0 +1,21 @@
+import type { Device, DeviceType } from './device.ts'
+
+export type Admission =
+  | { status: 'admitted'; device: Device }
+  | { status: 'refused'; reason: 'unknown-device' | 'suspended' | 'decommissioned' | 'certificate-revoked' }
+
+/**
+ * What the doors know of devices without asking anyone: an in-memory view, kept up to date from the `device-events` topic.
+ * Synchronous, because it is asked on every connect and every publish.
+ */
+export interface RegistryView {
+  /** May this certificate's device connect? `serial` in upper-case hex. */
+  admit(tenant: string, device: string, serial: string): Admission
+  /** The type of a known device; undefined for an unknown one. */
+  typeOf(tenant: string, device: string): DeviceType | undefined
+  /**
+   * Calls back when live sessions must end: a revoked certificate (`serial` given) or a device that may no longer connect.
+   * Returns the way to stop listening.
+   */
+  onExpelled(listener: (expelled: { tenant: string; device: string; serial?: string; reason: string }) => void): () => void
+}

@@ -1,0 +1,26 @@
+import { Registry, Counter, Gauge, Histogram, collectDefaultMetrics } from 'prom-client'
+
+/**
+ * Metrics of one thread. Names: `fleetpulse_<station>_<noun>_<unit>_total` for counters, `…_<unit>` otherwise.
+ * Stations make theirs once at construction; labels are bounded sets, never device ids.
+ */
+export class Metrics {
+  readonly registry = new Registry()
+
+  counter<L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> {
+    return new Counter({ name: `fleetpulse_${name}`, help, labelNames: [...labelNames], registers: [this.registry] })
+  }
+  gauge<L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Gauge<L> {
+    return new Gauge({ name: `fleetpulse_${name}`, help, labelNames: [...labelNames], registers: [this.registry] })
+  }
+  histogram<L extends string = never>(name: string, help: string, buckets: readonly number[], labelNames: readonly L[] = []): Histogram<L> {
+    return new Histogram({ name: `fleetpulse_${name}`, help, buckets: [...buckets], labelNames: [...labelNames], registers: [this.registry] })
+  }
+  /** Adds Node's own process metrics (memory, event-loop lag); once per process, in the main thread. */
+  collectProcess(): void {
+    collectDefaultMetrics({ register: this.registry })
+  }
+}
+
+/** Buckets, in seconds, for latencies from a tenth of a millisecond to ten seconds. */
+export const LATENCY_BUCKETS_S = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const

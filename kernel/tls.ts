@@ -1,0 +1,30 @@
+/**
+ * TLS settings of every listener: Mozilla's "intermediate" profile, version 5.7. Node's defaults fail it (CBC, CCM and ARIA suites,
+ * curves X448 and secp521r1).
+ */
+export const TLS_INTERMEDIATE = {
+  minVersion: 'TLSv1.2',
+  maxVersion: 'TLSv1.3',
+  ciphers: [
+    'TLS_AES_128_GCM_SHA256',
+    'TLS_AES_256_GCM_SHA384',
+    'TLS_CHACHA20_POLY1305_SHA256',
+    'ECDHE-ECDSA-AES128-GCM-SHA256',
+    'ECDHE-RSA-AES128-GCM-SHA256',
+    'ECDHE-ECDSA-AES256-GCM-SHA384',
+    'ECDHE-RSA-AES256-GCM-SHA384',
+    'ECDHE-ECDSA-CHACHA20-POLY1305',
+    'ECDHE-RSA-CHACHA20-POLY1305',
+  ].join(':'),
+  ecdhCurve: 'X25519:prime256v1:secp384r1',
+  honorCipherOrder: false,
+} as const
+
+/** What a listener presents and trusts; PEM texts. */
+export interface TlsMaterial {
+  keyPem: string
+  /** Leaf and issuing CA. */
+  certChainPem: string
+  /** Trust anchors and issuing CAs for client certificates (devices may send a leaf without its issuer). */
+  caPem: string
+}

@@ -1,0 +1,86 @@
+import type { LoggedReading, MetricValue } from '../../contracts/reading.ts'
+import type { Service } from '../../kernel/service.ts'
+
+/** What the API answers for one stored reading. */
+export interface StoredReading {
+  device: string
+  type: string
+  /** Event time and receipt, epoch ms. */
+  ts: number
+  receivedAt: number
+  boot: string | null
+  seq: number | null
+  values: Record<string, MetricValue>
+}
+
+export interface RangeQuery {
+  tenant: string
+  device?: string
+  /** Only readings that carry this metric, with this metric alone. */
+  metric?: string
+  /** Inclusive and exclusive, epoch ms of event time. */
+  fromTs?: number
+  toTs?: number
+  limit: number
+  /** From the last page's `next`. */
+  cursor?: string
+}
+
+export interface DownsampleQuery {
+  tenant: string
+  device: string
+  metric: string
+  fromTs: number
+  toTs: number
+  /** Bucket width. */
+  intervalMs: number
+}
+
+/** One non-empty bucket. */
+export interface Bucket {
+  ts: number
+  count: number
+  min: number
+  max: number
+  mean: number
+  first: number
+  last: number
+}
+
+/** A reading's identity: (tenant, device, boot, seq, ts), or (tenant, device, ts) without seq; see contracts/reading.ts. */
+export interface ReadingIdentity {
+  tenant: string
+  device: string
+  ts: number
+  boot: string | null
+  seq: number | null
+  /** Position of the reading that asks: only rows of an earlier offset in its partition count. */
+  partition: number
+  offset: number
+}
+
+/**
+ * Time-series store: one wide table per device type, a column per metric. Engines: DuckDB (one machine), QuestDB.
+ * A metric's column is made at first sight; a metric whose kind differs from its column is refused by ingest before it gets here.
+ */
+export interface SeriesStore extends Service {
+  /**
+   * Writes rows and remembers `nextOffsets` in one transaction: after a crash either both are there or neither.
+   * Rows before the remembered offset of their partition are skipped, so that a replay cannot store twice.
+   */
+  write(rows: readonly LoggedReading[], nextOffsets: ReadonlyMap<number, number>): Promise<void>
+  /** Next offset to be stored per partition of the readings topic. */
+  positions(): Promise<ReadonlyMap<number, number>>
+  /** For each identity: is a row of it stored already? Same order as asked. */
+  contains(identities: readonly ReadingIdentity[]): Promise<boolean[]>
+  /** Newest event time first. */
+  range(query: RangeQuery): Promise<{ items: StoredReading[]; next: string | null }>
+  latest(tenant: string, device: string): Promise<StoredReading | null>
+  downsample(query: DownsampleQuery): Promise<Bucket[]>
+  /** Metrics stored for a type, with their kinds. */
+  metrics(type: string): Promise<ReadonlyMap<string, 'number' | 'boolean' | 'string'>>
+  /** Number of readings stored for a tenant. */
+  count(tenant: string): Promise<number>
+  /** Removes readings received before this instant; resolves with how many. */
+  retain(receivedBefore: number): Promise<number>
+}
