@@ -5,7 +5,7 @@ export type AlertState = Static<typeof AlertStateSchema>
 
 export const AlertHistoryEntrySchema = Type.Object({
   at: Type.Integer(),
-  /** `device:ID`, `user:NAME` or `system`. */
+  /** `device:ID`, `user:NAME`, `api-key:ID` or `system`. */
   by: Type.String(),
   action: Type.Union([Type.Literal('opened'), Type.Literal('repeated'), Type.Literal('acknowledged'), Type.Literal('resolved'), Type.Literal('silenced'), Type.Literal('severity-changed')]),
   note: Type.Optional(Type.String()),
@@ -47,6 +47,10 @@ export type Alert = Static<typeof AlertSchema>
 
 /** On topic `alerts` (schema `alert/1`): the alert after the change, and what changed. */
 export interface AlertChange {
+  /** `${alert.id}-${sequence}`: names this change; whoever sees it twice has seen a redelivery. */
+  id: string
+  /** 1 for `opened`; grows by one with each published change of the alert, so that consumers can order them. */
+  sequence: number
   change: 'opened' | 'repeated' | 'acknowledged' | 'resolved' | 'silenced' | 'severity-changed'
   alert: Alert
 }

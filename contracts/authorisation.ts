@@ -18,7 +18,7 @@ export interface Resource {
 
 /**
  * The one authorisation function: every route, command and subscription asks it. Default deny; tenants never meet.
- * Devices may publish and subscribe only under `devices/{themselves}/…`.
+ * Devices may publish and subscribe only under `devices/{themselves}/…`, and renew only their own certificate.
  */
 export function authorise(principal: Principal, action: Action, resource: Resource): boolean {
   if (principal.tenant !== resource.tenant) return false
@@ -38,6 +38,7 @@ const DOWN = /^(commands\/.+|twin\/.+|#)$/
 
 function authoriseDevice(device: string, action: Action, resource: Resource): boolean {
   if (action === 'connect') return resource.kind === 'session' && resource.id === device
+  if (action === 'enrol') return resource.kind === 'certificate' && resource.id === device
   if (resource.kind !== 'topic' || resource.id === undefined) return false
   const prefix = `devices/${device}/`
   if (!resource.id.startsWith(prefix)) return false

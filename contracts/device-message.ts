@@ -1,4 +1,7 @@
-/** What a device says besides telemetry, on topic `device-messages` (schema `device-message/1`), acknowledged after it is durable. */
+/**
+ * What a device says besides telemetry, acknowledged after it is durable (schema `device-message/1`):
+ * command results on topic `commands`, everything else on `device-events`.
+ */
 export interface DeviceMessage {
   tenant: string
   device: string

@@ -10,8 +10,6 @@ export const TOPICS = {
   feedback: 'feedback',
   deviceEvents: 'device-events',
   commands: 'commands',
-  /** What devices say besides telemetry: events, status, command results, reported twins. */
-  deviceMessages: 'device-messages',
 } as const
 
 export type TopicName = (typeof TOPICS)[keyof typeof TOPICS]

@@ -13,6 +13,17 @@ export class Metrics {
   gauge<L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Gauge<L> {
     return new Gauge({ name: `fleetpulse_${name}`, help, labelNames: [...labelNames], registers: [this.registry] })
   }
+  /** A gauge whose value is read when it is scraped. */
+  gaugeOf(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name: `fleetpulse_${name}`,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.set(read())
+      },
+    })
+  }
   histogram<L extends string = never>(name: string, help: string, buckets: readonly number[], labelNames: readonly L[] = []): Histogram<L> {
     return new Histogram({ name: `fleetpulse_${name}`, help, buckets: [...buckets], labelNames: [...labelNames], registers: [this.registry] })
   }

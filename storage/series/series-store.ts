@@ -73,9 +73,10 @@ export interface SeriesStore extends Service {
   positions(): Promise<ReadonlyMap<number, number>>
   /** For each identity: is a row of it stored already? Same order as asked. */
   contains(identities: readonly ReadingIdentity[]): Promise<boolean[]>
-  /** Newest event time first. */
+  /** Newest event time first, then newest receipt, then highest offset. InvalidInputError for a cursor that no page gave, and for a limit below 1. */
   range(query: RangeQuery): Promise<{ items: StoredReading[]; next: string | null }>
   latest(tenant: string, device: string): Promise<StoredReading | null>
+  /** Oldest first; buckets begin at multiples of `intervalMs` since the epoch. InvalidInputError for a metric that holds no numbers. */
   downsample(query: DownsampleQuery): Promise<Bucket[]>
   /** Metrics stored for a type, with their kinds. */
   metrics(type: string): Promise<ReadonlyMap<string, 'number' | 'boolean' | 'string'>>

@@ -1,0 +1,111 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { ALERT, type Alert, type AlertChange } from '../../contracts/alert.ts'
+import { silentLogger } from '../../kernel/log.ts'
+import { Metrics } from '../../kernel/metrics.ts'
+import { seededRandom } from '../../kernel/random.ts'
+import { compileSchema } from '../../kernel/schema.ts'
+import { systemClock, type Clock } from '../../kernel/time.ts'
+import type { LogMessage } from '../../storage/event-log/event-log.ts'
+import { T0, type Engines } from '../alerts-testing.ts'
+import { WebhooksConfigSchema, type WebhooksConfig } from './config.ts'
+import type { WebhooksOptions } from './webhooks.ts'
+
+const checkConfig = compileSchema(WebhooksConfigSchema)
+
+/** The default settings with some changed. */
+export function webhooksConfig(changes: Partial<WebhooksConfig> = {}): WebhooksConfig {
+  const result = checkConfig({ ...changes })
+  if (result.status === 'invalid') throw new TypeError(JSON.stringify(result.faults))
+  return result.value
+}
+
+/** Settings under which receivers on loopback can be reached over http. */
+export function webhooksOptions(engines: Engines, changes: Partial<WebhooksConfig> = {}, clock: Clock = systemClock): WebhooksOptions {
+  const config = webhooksConfig({
+    allowHttp: true,
+    allowPrivateTargets: true,
+    pollWaitMs: 100,
+    loopRetryInitialMs: 1,
+    loopRetryMaxMs: 5,
+    ...changes,
+  })
+  return { ...engines, clock, random: seededRandom(1), log: silentLogger, metrics: new Metrics(), config }
+}
+
+let serial = 0
+export function change(changes: Partial<AlertChange> = {}, alert: Partial<Alert> = {}): AlertChange {
+  const id = `01alert${serial++}`
+  return {
+    id: `${alert.id ?? id}-1`,
+    sequence: 1,
+    change: 'opened',
+    alert: {
+      ...{ id, tenant: 'default', fingerprint: 'default/pump-1/temperature/value', device: 'pump-1', type: 'pump', metric: 'temperature' },
+      ...{ cause: 'value', state: 'open', severity: 'warning', title: 'temperature of pump-1 is unusual' },
+      ...{ startedAt: T0, openedAt: T0, updatedAt: T0, resolvedAt: null, silencedUntil: null, anomalyCount: 1, maxScore: 0.9 },
+      ...{
+        firstAnomalyId: 'a',
+        lastAnomalyId: 'a',
+        explanation: { text: 'too warm' },
+        correlationId: 'c-1',
+        history: [],
+        historyDropped: 0,
+      },
+      ...alert,
+    },
+    ...changes,
+  }
+}
+
+export function changeMessage(value: AlertChange): LogMessage {
+  return { key: 'default/pump-1', schema: ALERT, value: Buffer.from(JSON.stringify(value)) }
+}
+
+export interface Received {
+  headers: Record<string, string>
+  body: string
+  path: string
+}
+
+type Answer = (response: ServerResponse, request: Received) => void
+
+/** A receiver on loopback that keeps what it got and answers as told. */
+export class Receiver {
+  readonly received: Received[] = []
+  answer: Answer
+  readonly #server: Server
+
+  private constructor(server: Server, answer: Answer) {
+    this.#server = server
+    this.answer = answer
+  }
+
+  static async open(answer: Answer = (response) => response.writeHead(204).end()): Promise<Receiver> {
+    const server = createServer()
+    const receiver = new Receiver(server, answer)
+    server.on('request', (request: IncomingMessage, response: ServerResponse) => receiver.#take(request, response))
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    return receiver
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/hook`
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections()
+    await new Promise((resolve) => this.#server.close(resolve))
+  }
+
+  #take(request: IncomingMessage, response: ServerResponse): void {
+    const pieces: Buffer[] = []
+    request.on('data', (piece: Buffer) => pieces.push(piece))
+    request.on('end', () => {
+      const headers = request.headers as Record<string, string>
+      const received = { headers, body: Buffer.concat(pieces).toString('utf8'), path: request.url ?? '' }
+      this.received.push(received)
+      this.answer(response, received)
+    })
+  }
+}

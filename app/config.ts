@@ -1,0 +1,127 @@
+import { readFileSync } from 'node:fs'
+import type { TSchema } from 'typebox'
+import { ConfigError, describeError, type ConfigFault } from '../kernel/errors.ts'
+import { compileSchema } from '../kernel/schema.ts'
+import { crossCheck, SECTIONS, type Config } from './config-sections.ts'
+
+/** File read when no other is named; absent is fine. */
+export const CONFIG_FILE = 'fleetpulse.config.json'
+
+export interface ConfigSources {
+  env: Readonly<Record<string, string | undefined>>
+  /** Path of the file; with `fileRequired` its absence is a fault. */
+  file: string
+  fileRequired?: boolean
+}
+
+type Json = Record<string, unknown>
+
+/** The environment variable of a setting: fixed by its schema's `env`, else FLEETPULSE_<SECTION>_<KEY>. */
+export function environmentName(section: string, key: string, schema: TSchema): string {
+  const fixed = (schema as Json).env
+  return typeof fixed === 'string' ? fixed : `FLEETPULSE_${snake(section)}_${snake(key)}`
+}
+
+/** Reads file and environment (which wins), fills in defaults, and reports every fault at once. */
+export function loadConfig(sources: ConfigSources): Config {
+  const faults: ConfigFault[] = []
+  const file = readConfigFile(sources, faults)
+  const config: Record<string, unknown> = {}
+  for (const name of Object.keys(file)) {
+    if (!(name in SECTIONS)) faults.push({ key: name, problem: 'is not a known section', allowed: Object.keys(SECTIONS).join(', ') })
+  }
+  for (const [name, schema] of Object.entries(SECTIONS)) {
+    config[name] = loadSection(name, schema, file[name], sources.env, faults)
+  }
+  if (faults.length === 0) faults.push(...crossCheck(config as Config))
+  if (faults.length > 0) throw new ConfigError(faults)
+  return config as Config
+}
+
+function readConfigFile(sources: ConfigSources, faults: ConfigFault[]): Json {
+  let text: string
+  try {
+    text = readFileSync(sources.file, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT' && sources.fileRequired !== true) return {}
+    faults.push({ key: sources.file, problem: `cannot be read: ${describeError(error)}`, allowed: 'a readable JSON file' })
+    return {}
+  }
+  try {
+    const parsed: unknown = JSON.parse(text)
+    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return parsed as Json
+    faults.push({ key: sources.file, problem: 'is not a JSON object', allowed: 'an object with one key per section' })
+  } catch (error) {
+    faults.push({ key: sources.file, problem: `is not JSON: ${describeError(error)}`, allowed: 'an object with one key per section' })
+  }
+  return {}
+}
+
+function loadSection(name: string, schema: TSchema, fromFile: unknown, env: ConfigSources['env'], faults: ConfigFault[]): unknown {
+  const isObject = typeof fromFile === 'object' && fromFile !== null && !Array.isArray(fromFile)
+  if (fromFile !== undefined && !isObject) faults.push({ key: name, problem: 'is not an object', allowed: 'an object of settings' })
+  const values = isObject ? structuredClone(fromFile as Json) : {}
+  const variables = new Map<string, string>()
+  applyEnvironment(name, [], schema, values, env, variables)
+  const checked = compileSchema(schema)(values)
+  if (checked.status === 'valid') return checked.value
+  for (const fault of checked.faults) {
+    const variable = variables.get(fault.path)
+    const value = fault.path.split('.').reduce<unknown>((inner, key) => (inner as Json | undefined)?.[key], values)
+    const shown = value === undefined || typeof value === 'object' ? '' : `${JSON.stringify(value)} `
+    const key = `${name}.${fault.path}${variable === undefined ? '' : ` (${variable})`}`
+    faults.push({ key, problem: `${shown}${fault.problem}`, allowed: allowedOf(schema, fault.path, fault.allowed) })
+  }
+  return undefined
+}
+
+/** Puts what the environment says over what the file says; remembers which variable set which path. */
+function applyEnvironment(section: string, path: readonly string[], schema: TSchema, values: Json, env: ConfigSources['env'], variables: Map<string, string>): void {
+  for (const [key, property] of Object.entries(propertiesOf(schema) ?? {})) {
+    const here = [...path, key]
+    if (propertiesOf(property) !== undefined) {
+      const inner = typeof values[key] === 'object' && values[key] !== null ? (values[key] as Json) : {}
+      applyEnvironment(section, here, property, inner, env, variables)
+      if (Object.keys(inner).length > 0) values[key] = inner
+      continue
+    }
+    const variable = environmentName(section, here.join('_'), property)
+    const text = env[variable]
+    if (text === undefined || text === '') continue
+    variables.set(here.join('.'), variable)
+    values[key] = fromText(text, property)
+  }
+}
+
+function propertiesOf(schema: TSchema): Record<string, TSchema> | undefined {
+  return (schema as unknown as { properties?: Record<string, TSchema> }).properties
+}
+
+/** What a setting may be, from its schema: range or list, then what it is for. */
+function allowedOf(schema: TSchema, path: string, fallback: string): string {
+  const property = path.split('.').reduce<TSchema | undefined>((inner, key) => (inner === undefined ? undefined : propertiesOf(inner)?.[key]), schema) as Json | undefined
+  if (property === undefined) return fallback
+  const range = property.minimum === undefined && property.maximum === undefined ? '' : ` from ${String(property.minimum ?? '-∞')} to ${String(property.maximum ?? '∞')}`
+  const type = typeof property.type === 'string' ? property.type : fallback
+  return `${type}${range} (${String(property.description ?? '')})`
+}
+
+function fromText(text: string, schema: TSchema): unknown {
+  const alternatives = ((schema as Json).anyOf as Json[] | undefined) ?? [schema as Json]
+  const types = alternatives.map((alternative) => alternative.type)
+  if ((types.includes('integer') || types.includes('number')) && text.trim() !== '' && !Number.isNaN(Number(text))) return Number(text)
+  if (types.includes('boolean')) return text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : text
+  if (types.includes('array') && !text.trimStart().startsWith('[')) return text.split(',').map((item) => item.trim())
+  if (types.includes('array') || types.includes('object')) {
+    try {
+      return JSON.parse(text) as unknown
+    } catch {
+      return text // the schema check then says that it is no array or object, with the text
+    }
+  }
+  return text
+}
+
+function snake(name: string): string {
+  return name.replace(/([a-z0-9])([A-Z])/g, '$1_$2').toUpperCase()
+}

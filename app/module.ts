@@ -1,0 +1,80 @@
+import type { Alerts } from '../alerts/alerts.ts'
+import type { Webhooks } from '../alerts/webhooks/webhooks.ts'
+import type { AnomalyArchive } from '../anomaly/anomaly-archive.ts'
+import type { Broker } from '../broker/broker.ts'
+import type { LabListener } from '../broker/lab-listener.ts'
+import type { ApiServer } from '../dashboard/api/server.ts'
+import type { Activation } from '../device-registry/activation.ts'
+import type { FollowingRegistryView } from '../device-registry/registry-view.ts'
+import type { Registry } from '../device-registry/registry.ts'
+import type { Ingest } from '../ingest/ingest.ts'
+import type { Logger } from '../kernel/log.ts'
+import type { Metrics } from '../kernel/metrics.ts'
+import type { Random } from '../kernel/random.ts'
+import type { Clock } from '../kernel/time.ts'
+import type { TlsMaterial } from '../kernel/tls.ts'
+import type { ReadingsWorker } from '../processing/readings-worker.ts'
+import type { CertificateAuthority } from '../provisioning/authority.ts'
+import type { Certificates } from '../provisioning/certificates.ts'
+import type { DeviceHttps } from '../provisioning/device-https.ts'
+import type { EnrolmentTokens } from '../provisioning/enrolment-tokens.ts'
+import type { PkiHttp } from '../provisioning/pki-http.ts'
+import type { RevocationList } from '../provisioning/revocation-list.ts'
+import type { ServerCertificate } from '../provisioning/server-certificate.ts'
+import type { Documents } from '../storage/documents/documents.ts'
+import type { EventLog } from '../storage/event-log/event-log.ts'
+import type { SeriesStore } from '../storage/series/series-store.ts'
+import type { Config } from './config-sections.ts'
+import type { Operations } from '../dashboard/api/context.ts'
+
+/** The parts of the platform that can run in a thread or process of their own. */
+export const TARGETS = ['edge', 'registry', 'processing', 'anomaly', 'alerts', 'dashboard'] as const
+export type Target = (typeof TARGETS)[number]
+
+/** Every module by name; the road from device to page, top to bottom. */
+export interface Parts {
+  documents: Documents
+  eventLog: EventLog
+  registry: Registry
+  authority: CertificateAuthority
+  certificates: Certificates
+  revocationList: RevocationList
+  pkiHttp: PkiHttp
+  serverCertificate: ServerCertificate
+  enrolmentTokens: EnrolmentTokens
+  registryView: FollowingRegistryView
+  ingest: Ingest
+  deviceHttps: DeviceHttps
+  activation: Activation
+  broker: Broker
+  lab: LabListener
+  series: SeriesStore
+  readings: ReadingsWorker
+  anomalyArchive: AnomalyArchive
+  alerts: Alerts
+  webhooks: Webhooks
+  api: ApiServer
+}
+
+/** What a build may use besides other modules. */
+export interface BuildContext {
+  config: Config
+  /** Absolute. */
+  dataDirectory: string
+  clock: Clock
+  random: Random
+  log: Logger
+  metrics: Metrics
+  /** What device listeners present; the registry target makes it, the edge gets it. */
+  tls: () => TlsMaterial
+  operations: Operations
+}
+
+export interface Module<K extends keyof Parts> {
+  /** Targets that run it; a module that others need is built wherever they are. */
+  targets: readonly Target[]
+  needs: readonly (keyof Parts)[]
+  build(context: BuildContext, parts: Parts): Parts[K] | Promise<Parts[K]>
+}
+
+export type ModuleTable = { readonly [K in keyof Parts]: Module<K> }

@@ -1,0 +1,159 @@
+import { Worker } from 'node:worker_threads'
+import { FleetpulseError, InternalError, TimeoutError, describeError } from '../kernel/errors.ts'
+import { createLogger, type Logger, type LogLevel } from '../kernel/log.ts'
+import { Metrics } from '../kernel/metrics.ts'
+import { systemRandom } from '../kernel/random.ts'
+import { withTimeout } from '../kernel/retry.ts'
+import { systemClock } from '../kernel/time.ts'
+import type { TlsMaterial } from '../kernel/tls.ts'
+import { assemble, type Assembly } from './assemble.ts'
+import type { Config } from './config-sections.ts'
+import { DataFolder } from './data-folder.ts'
+import type { FromRoad, PlainError, RoadAddresses, RoadThreadData, ToRoad } from './thread-link.ts'
+
+/** What was bound, as `--print-ready` prints it. */
+export interface Ready {
+  ready: true
+  mqtts: number
+  wss: number
+  https: number
+  api: string
+  data: string
+  pki: string
+  lab?: number
+}
+
+/** Longest stop of the road thread: its services stop within their own bounds well before. */
+const ROAD_STOP_TIMEOUT_MS = 8_000
+
+/** The whole platform in one process: the broker and ingest here, everything else in the road thread. */
+export class Platform {
+  readonly #config: Config
+  readonly #log: Logger
+  readonly #metrics = new Metrics()
+  readonly #folder: DataFolder
+  readonly #onFailure: (error: Error) => void
+  #road: Worker | undefined
+  #edge: Assembly | undefined
+  #tls: TlsMaterial | undefined
+  #stopping: Promise<void> | undefined
+
+  /** `onFailure` is told when a part dies while running: the process should then stop. */
+  constructor(options: { config: Config; onFailure: (error: Error) => void }) {
+    this.#config = options.config
+    this.#onFailure = options.onFailure
+    this.#log = createLogger({ level: options.config.platform.logLevel as LogLevel, name: 'edge' })
+    this.#folder = new DataFolder(options.config.platform.dataDirectory)
+  }
+
+  get dataDirectory(): string {
+    return this.#folder.path
+  }
+  get log(): Logger {
+    return this.#log
+  }
+
+  async start(): Promise<Ready> {
+    await this.#folder.open()
+    try {
+      const addresses = await this.#startRoad()
+      this.#metrics.collectProcess()
+      this.#edge = await assemble(this.#edgeContext(), ['edge'])
+      return await this.#publish(addresses, this.#edge)
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+  }
+
+  /** Drains and frees everything: the edge first, so that nothing new comes in. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stopAll()
+    return this.#stopping
+  }
+
+  async #stopAll(): Promise<void> {
+    await this.#edge?.stop()
+    const road = this.#road
+    if (road !== undefined) {
+      const exited = new Promise<void>((resolve) => road.once('exit', () => resolve()))
+      this.#tell({ kind: 'stop' })
+      await withTimeout(systemClock, ROAD_STOP_TIMEOUT_MS, 'stopping the road thread', exited).catch(async (error: unknown) => {
+        this.#log.error({ error: describeError(error) }, 'the road thread did not stop by itself')
+        await road.terminate()
+      })
+    }
+    this.#folder.close()
+  }
+
+  #startRoad(): Promise<RoadAddresses> {
+    const workerData: RoadThreadData = { config: this.#config, dataDirectory: this.#folder.path }
+    const road = new Worker(new URL('./road-thread.js', import.meta.url), { workerData })
+    this.#road = road
+    return new Promise((resolve, reject) => {
+      let started = false
+      road.on('message', (message: FromRoad) => {
+        if (message.kind === 'started') {
+          started = true
+          this.#tls = message.tls
+          resolve(message.addresses)
+        } else if (message.kind === 'failed') reject(fromPlain(message.error))
+        else this.#onMessage(message)
+      })
+      road.on('error', (error) => {
+        reject(error)
+        if (started) this.#onFailure(error)
+      })
+      road.on('exit', (code) => {
+        this.#road = undefined
+        reject(new InternalError(`the road thread ended with code ${code}`))
+        if (started && this.#stopping === undefined) this.#onFailure(new InternalError(`the road thread ended with code ${code}`))
+      })
+    })
+  }
+
+  #onMessage(message: FromRoad): void {
+    if (message.kind === 'tls') {
+      this.#tls = message.tls
+      this.#edge?.parts.broker?.reloadTls()
+    } else if (message.kind === 'ask') void this.#answer(message.id, message.question)
+  }
+
+  async #answer(id: number, question: 'metrics' | 'not-ready'): Promise<void> {
+    if (question === 'metrics') this.#tell({ kind: 'answer', id, answer: await this.#metrics.registry.metrics() })
+    else this.#tell({ kind: 'answer', id, answer: this.#edge === undefined ? { edge: 'is starting' } : this.#edge.notReady() })
+  }
+
+  #tell(message: ToRoad): void {
+    this.#road?.postMessage(message)
+  }
+
+  #edgeContext() {
+    return {
+      config: this.#config,
+      dataDirectory: this.#folder.path,
+      clock: systemClock,
+      random: systemRandom,
+      log: this.#log,
+      metrics: this.#metrics,
+      operations: { metricsText: () => this.#metrics.registry.metrics(), notReady: () => Promise.resolve({}) },
+      tls: () => {
+        if (this.#tls === undefined) throw new TimeoutError('the server certificate is not there yet')
+        return this.#tls
+      },
+    }
+  }
+
+  async #publish(addresses: RoadAddresses, edge: Assembly): Promise<Ready> {
+    const ports = edge.parts.broker?.ports
+    if (ports === undefined) throw new InternalError('the broker does not listen')
+    const lab = edge.parts.lab?.port
+    const ready: Ready = { ready: true, ...ports, https: addresses.https, api: addresses.api, data: this.#folder.path, pki: addresses.pki, ...(lab === undefined ? {} : { lab }) }
+    await this.#folder.publish({ pid: process.pid, startedAt: systemClock.nowMs(), ...ports, https: ready.https, api: ready.api, pki: ready.pki })
+    return ready
+  }
+}
+
+function fromPlain(error: PlainError): FleetpulseError {
+  return new FleetpulseError(error.code, error.fault, error.message, error.remedy === undefined ? {} : { remedy: error.remedy })
+}

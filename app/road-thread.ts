@@ -1,0 +1,88 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { describeError, FleetpulseError, InternalError } from '../kernel/errors.ts'
+import { createLogger, type LogLevel } from '../kernel/log.ts'
+import { Metrics } from '../kernel/metrics.ts'
+import { systemRandom } from '../kernel/random.ts'
+import { withTimeout } from '../kernel/retry.ts'
+import { systemClock } from '../kernel/time.ts'
+import { assemble, type Assembly } from './assemble.ts'
+import type { FromRoad, PlainError, RoadThreadData, ToRoad } from './thread-link.ts'
+
+/*
+ * The second thread of the single process: everything except the broker and its ingest, so that scoring, storing and answering people
+ * never delay an acknowledgement. It shares nothing with the main thread but the stores and the few messages of thread-link.ts.
+ */
+
+const ANSWER_TIMEOUT_MS = 2_000
+
+const port = parentPort
+if (port === null) throw new InternalError('road-thread.ts runs in a worker thread only')
+const { config, dataDirectory } = workerData as RoadThreadData
+const log = createLogger({ level: config.platform.logLevel as LogLevel, name: 'road' })
+const metrics = new Metrics()
+const answers = new Map<number, (answer: string | Record<string, string>) => void>()
+let asked = 0
+let assembly: Assembly | undefined
+
+function say(message: FromRoad): void {
+  port?.postMessage(message)
+}
+
+function ask(question: 'metrics' | 'not-ready'): Promise<string | Record<string, string>> {
+  const id = asked++
+  const answer = new Promise<string | Record<string, string>>((resolve) => answers.set(id, resolve))
+  say({ kind: 'ask', id, question })
+  return withTimeout(systemClock, ANSWER_TIMEOUT_MS, 'the edge', answer).finally(() => answers.delete(id))
+}
+
+const operations = {
+  metricsText: async (): Promise<string> => `${await metrics.registry.metrics()}\n${(await ask('metrics')) as string}`,
+  notReady: async (): Promise<Record<string, string>> => {
+    try {
+      return { ...assembly?.notReady(), ...((await ask('not-ready')) as Record<string, string>) }
+    } catch (error) {
+      return { edge: describeError(error) }
+    }
+  },
+}
+
+async function start(): Promise<void> {
+  const context = {
+    config,
+    dataDirectory,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    metrics,
+    operations,
+    tls: () => {
+      throw new InternalError('the edge is not in this thread')
+    },
+  }
+  assembly = await assemble(context, ['registry', 'processing', 'anomaly', 'alerts', 'dashboard'])
+  const { serverCertificate, deviceHttps, pkiHttp, api } = assembly.parts
+  if (serverCertificate === undefined || deviceHttps === undefined || pkiHttp === undefined || api === undefined) throw new InternalError('a module of the road is missing')
+  serverCertificate.onServerCertificate((tls) => say({ kind: 'tls', tls }))
+  say({ kind: 'started', addresses: { https: deviceHttps.port, pki: pkiHttp.publicUrl, api: api.origin }, tls: serverCertificate.material })
+}
+
+function plainError(error: unknown): PlainError {
+  if (error instanceof FleetpulseError) return { code: error.code, fault: error.fault, message: describeError(error), remedy: error.remedy }
+  return { code: 'INTERNAL', fault: 'bug', message: describeError(error), remedy: undefined }
+}
+
+port.on('message', (message: ToRoad) => {
+  if (message.kind === 'answer') answers.get(message.id)?.(message.answer)
+  else {
+    void (assembly?.stop() ?? Promise.resolve()).finally(() => {
+      say({ kind: 'stopped' })
+      port.close()
+    })
+  }
+})
+
+start().catch((error: unknown) => {
+  log.debug({ error: error instanceof Error ? error.stack : String(error) }, 'road failed to start')
+  say({ kind: 'failed', error: plainError(error) })
+  port.close()
+})

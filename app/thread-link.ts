@@ -1,0 +1,33 @@
+import type { TlsMaterial } from '../kernel/tls.ts'
+import type { Config } from './config-sections.ts'
+
+/** What the road thread is given. */
+export interface RoadThreadData {
+  config: Config
+  dataDirectory: string
+}
+
+/** Ports and addresses that the road thread opened. */
+export interface RoadAddresses {
+  https: number
+  pki: string
+  api: string
+}
+
+/** An error as it crosses threads: enough to say it and to choose the exit code. */
+export interface PlainError {
+  code: string
+  fault: 'caller' | 'operator' | 'environment' | 'bug'
+  message: string
+  remedy: string | undefined
+}
+
+export type FromRoad =
+  | { kind: 'started'; addresses: RoadAddresses; tls: TlsMaterial }
+  | { kind: 'failed'; error: PlainError }
+  | { kind: 'tls'; tls: TlsMaterial }
+  /** The road asks the main thread about itself: its metrics text, or what is not ready. */
+  | { kind: 'ask'; id: number; question: 'metrics' | 'not-ready' }
+  | { kind: 'stopped' }
+
+export type ToRoad = { kind: 'answer'; id: number; answer: string | Record<string, string> } | { kind: 'stop' }

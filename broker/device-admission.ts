@@ -1,0 +1,65 @@
+import type { TLSSocket } from 'node:tls'
+import type { RegistryView } from '../contracts/registry-view.ts'
+import type { Clock } from '../kernel/time.ts'
+import type { BrokerConfig } from './config.ts'
+import { ConnectRate } from './connect-rate.ts'
+import type { DeviceConnections } from './device-connections.ts'
+import type { ListenerName } from './device-session.ts'
+import { identityOf, type SessionIdentity } from './identity.ts'
+import { sessionIdOf } from './names.ts'
+import type { RefusalContext, Refusals } from './refusals.ts'
+
+/** Who may open a connection: limits before the handshake, the certificate's device after it. Every refusal is noted here. */
+export class DeviceAdmission {
+  readonly #config: BrokerConfig
+  readonly #registry: RegistryView
+  readonly #refusals: Refusals
+  readonly #connections: DeviceConnections
+  readonly #rate: ConnectRate
+
+  constructor(options: {
+    config: BrokerConfig
+    clock: Clock
+    registry: RegistryView
+    refusals: Refusals
+    connections: DeviceConnections
+  }) {
+    this.#config = options.config
+    this.#registry = options.registry
+    this.#refusals = options.refusals
+    this.#connections = options.connections
+    this.#rate = new ConnectRate(options.clock, options.config.connectRatePerS, options.config.connectBurstMax)
+  }
+
+  /** `openSockets` counts both listeners, handshakes included. */
+  admitAddress(remoteAddress: string, listener: ListenerName, openSockets: number): boolean {
+    if (openSockets >= this.#config.connectionsMax) {
+      this.#refusals.note('connections-max', { remoteAddress, listener })
+      return false
+    }
+    if (this.#rate.admit(remoteAddress)) return true
+    this.#refusals.note('connect-rate', { remoteAddress, listener })
+    return false
+  }
+
+  /** The identity of a connection whose handshake is done, or undefined when it may not stay. */
+  admitCertificate(tls: TLSSocket, listener: ListenerName, remoteAddress: string): SessionIdentity | undefined {
+    const result = identityOf(tls.getPeerCertificate())
+    if (result.status === 'refused') {
+      this.#refusals.note('identity', { remoteAddress, listener, detail: result.detail })
+      return undefined
+    }
+    const { tenant, device, serial } = result.identity
+    const context: RefusalContext = { tenant, device, serial, remoteAddress, listener }
+    const admission = this.#registry.admit(tenant, device, serial)
+    if (admission.status === 'refused') {
+      this.#refusals.note(admission.reason, context)
+      return undefined
+    }
+    if (this.#connections.countOf(sessionIdOf(tenant, device)) >= this.#config.connectionsPerDeviceMax) {
+      this.#refusals.note('connections-per-device-max', context)
+      return undefined
+    }
+    return result.identity
+  }
+}

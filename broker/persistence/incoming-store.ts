@@ -1,0 +1,87 @@
+import { InternalError } from '../../kernel/errors.ts'
+import type { Collection, Documents } from '../../storage/documents/documents.ts'
+import { documentKey } from './document-key.ts'
+import { LatestWriter } from './latest-writer.ts'
+import { loadAll } from './load-all.ts'
+import { copyForQueue, fromDocument, toDocument, type BrokerPacket, type PacketDocument } from './packet.ts'
+
+interface IncomingDocument extends PacketDocument {
+  clientId: string
+}
+
+/**
+ * QoS 2 publishes received and not yet released by PUBREL [MQTT-4.3.3-2]. Memory holds only their packet ids (Aedes bounds how many a
+ * session may leave open); the packets are documents.
+ */
+export class IncomingStore {
+  readonly #documents: Documents
+  readonly #collectionName: string
+  readonly #idsByClient = new Map<string, Set<number>>()
+  #collection: Collection<IncomingDocument> | undefined
+  #writer: LatestWriter<IncomingDocument> | undefined
+
+  constructor(documents: Documents, collectionName: string) {
+    this.#documents = documents
+    this.#collectionName = collectionName
+  }
+
+  async load(): Promise<void> {
+    this.#collection = await this.#documents.collection<IncomingDocument>({ name: this.#collectionName, indexes: [] })
+    this.#writer = new LatestWriter(this.#collection)
+    for await (const document of loadAll(this.#collection)) this.#note(document.clientId, document.messageId ?? 0)
+  }
+
+  /** Was this packet id received and not released yet? Synchronous, for the check before an append. */
+  has(clientId: string, messageId: number): boolean {
+    return this.#idsByClient.get(clientId)?.has(messageId) === true
+  }
+
+  async store(clientId: string, packet: BrokerPacket): Promise<void> {
+    const messageId = packet.messageId ?? 0
+    this.#note(clientId, messageId)
+    const copy = copyForQueue(packet)
+    copy.messageId = messageId
+    await this.#writer?.write(documentId(clientId, messageId), { ...toDocument(copy), clientId })
+  }
+
+  /** Rejects when the packet id is not held. */
+  async get(clientId: string, messageId: number): Promise<BrokerPacket> {
+    if (!this.has(clientId, messageId)) throw new InternalError('no such incoming packet')
+    const id = documentId(clientId, messageId)
+    await this.#writer?.settled(id)
+    const document = await this.#collection?.get(id)
+    if (document === null || document === undefined) throw new InternalError('no such incoming packet')
+    const packet = fromDocument(document)
+    delete packet.clientId
+    return packet
+  }
+
+  /** Rejects when the packet id is not held. */
+  async delete(clientId: string, messageId: number): Promise<void> {
+    const ids = this.#idsByClient.get(clientId)
+    if (ids?.delete(messageId) !== true) throw new InternalError('no such incoming packet')
+    if (ids.size === 0) this.#idsByClient.delete(clientId)
+    await this.#writer?.write(documentId(clientId, messageId), null)
+  }
+
+  async deleteAll(clientId: string): Promise<void> {
+    const ids = this.#idsByClient.get(clientId)
+    if (ids === undefined) return
+    this.#idsByClient.delete(clientId)
+    await Promise.all([...ids].map((messageId) => this.#writer?.write(documentId(clientId, messageId), null)))
+  }
+
+  async settled(): Promise<void> {
+    await this.#writer?.settled()
+  }
+
+  #note(clientId: string, messageId: number): void {
+    const ids = this.#idsByClient.get(clientId)
+    if (ids === undefined) this.#idsByClient.set(clientId, new Set([messageId]))
+    else ids.add(messageId)
+  }
+}
+
+function documentId(clientId: string, messageId: number): string {
+  return `${documentKey(clientId)}/${messageId}`
+}

@@ -1,0 +1,104 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Agent, request } from 'undici'
+import { readRuntimeInfo, type RuntimeInfo } from '../app/data-folder.ts'
+import { AccessError, ConflictError, describeError, EnvironmentError, InvalidInputError, NotFoundError } from '../kernel/errors.ts'
+
+/** Options shared by commands that need the running platform. */
+export interface PlatformOptions {
+  /** Data folder of the platform; `FLEETPULSE_DATA` or ./data. */
+  data?: string
+  /** Origin of its API, instead of looking into the data folder. */
+  api?: string
+}
+
+const TIMEOUT_MS = 30_000
+
+/** A client of the operator API, with the token from `FLEETPULSE_TOKEN` or else `<data>/admin-token`. */
+export class ApiClient {
+  readonly origin: string
+  readonly dataDirectory: string
+  readonly runtime: RuntimeInfo | null
+  readonly #token: string
+  readonly #agent = new Agent({ headersTimeout: TIMEOUT_MS, bodyTimeout: TIMEOUT_MS })
+
+  private constructor(origin: string, token: string, dataDirectory: string, runtime: RuntimeInfo | null) {
+    this.origin = origin
+    this.#token = token
+    this.dataDirectory = dataDirectory
+    this.runtime = runtime
+  }
+
+  static find(options: PlatformOptions): ApiClient {
+    const dataDirectory = options.data ?? process.env.FLEETPULSE_DATA ?? './data'
+    const runtime = readRuntimeInfo(dataDirectory)
+    const origin = options.api ?? runtime?.api
+    if (origin === undefined) {
+      throw new EnvironmentError('PLATFORM_UNREACHABLE', `no platform runs in the data folder ${dataDirectory}`, {
+        remedy: 'Start it with `fleetpulse start`, or name it with --api URL (and FLEETPULSE_TOKEN).',
+      })
+    }
+    return new ApiClient(origin.replace(/\/$/, ''), readToken(dataDirectory), dataDirectory, runtime)
+  }
+
+  async get<T>(path: string): Promise<T> {
+    return this.#send<T>('GET', path)
+  }
+  async post<T>(path: string, body: object): Promise<T> {
+    return this.#send<T>('POST', path, body)
+  }
+  close(): Promise<void> {
+    return this.#agent.close()
+  }
+
+  async #send<T>(method: 'GET' | 'POST', path: string, body?: object): Promise<T> {
+    let answer
+    try {
+      answer = await request(`${this.origin}/api/v1${path}`, {
+        method,
+        dispatcher: this.#agent,
+        headers: { authorization: `Bearer ${this.#token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      })
+    } catch (error) {
+      throw new EnvironmentError('PLATFORM_UNREACHABLE', `the platform at ${this.origin} does not answer: ${describeError(error)}`, {
+        cause: error,
+        retryable: true,
+        remedy: 'Start it with `fleetpulse start`, or name another one with --api URL.',
+      })
+    }
+    const text = await answer.body.text()
+    if (answer.statusCode < 300) return (text === '' ? undefined : JSON.parse(text)) as T
+    throw refusal(answer.statusCode, text)
+  }
+}
+
+function refusal(status: number, text: string): Error {
+  const detail = problemDetail(text)
+  if (status === 401) return new AccessError('UNAUTHENTICATED', detail, { remedy: 'Set FLEETPULSE_TOKEN, or name the data folder that holds admin-token.' })
+  if (status === 403) return new AccessError('FORBIDDEN', detail)
+  if (status === 404) return new NotFoundError(detail)
+  if (status === 409) return new ConflictError(detail)
+  if (status < 500) return new InvalidInputError(detail)
+  return new EnvironmentError('PLATFORM_FAILED', `the platform answered ${status}: ${detail}`, { retryable: true })
+}
+
+function problemDetail(text: string): string {
+  try {
+    const problem = JSON.parse(text) as { detail?: string; title?: string }
+    return problem.detail ?? problem.title ?? text.slice(0, 500)
+  } catch {
+    return text.slice(0, 500) // not a problem document: shown as it is
+  }
+}
+
+function readToken(dataDirectory: string): string {
+  const fromEnvironment = process.env.FLEETPULSE_TOKEN
+  if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment
+  const path = join(dataDirectory, 'admin-token')
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch (error) {
+    throw new AccessError('UNAUTHENTICATED', `no token: ${path} cannot be read`, { cause: error, remedy: 'Set FLEETPULSE_TOKEN, or name the data folder with --data.' })
+  }
+}

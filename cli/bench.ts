@@ -1,0 +1,11 @@
+import { Command } from 'commander'
+import { BENCHES, runBenches } from '../benchmarks/main.ts'
+
+export function benchCommand(): Command {
+  return new Command('bench')
+    .description('Measure this machine: one line of JSON per figure')
+    .argument('[names...]', `which ones (default: all): ${Object.keys(BENCHES).join(', ')}`)
+    .option('--json', 'lines of JSON, which is what it prints anyway')
+    .addHelpText('after', '\nExample:\n  fleetpulse bench ingest\n')
+    .action((names: string[]) => runBenches(names))
+}

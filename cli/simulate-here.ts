@@ -1,0 +1,63 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Ready } from '../app/platform.ts'
+import { describeError } from '../kernel/errors.ts'
+import type { Logger } from '../kernel/log.ts'
+import { systemClock } from '../kernel/time.ts'
+import { readDeviceBundle, writeDeviceBundle, type DeviceBundle } from '../provisioning/device-bundle.ts'
+import { Fleet } from '../simulators/fleet.ts'
+import { ApiClient } from './api-client.ts'
+import { enrolOverEst, estAddress } from './enrol.ts'
+import { ensureSimulatedTypes } from './simulated-types.ts'
+
+export interface RunningSimulation {
+  stop(): Promise<void>
+}
+
+/** One reading per device and second: what a person can watch. */
+const READINGS_PER_DEVICE_S = 1
+const SEED = 1
+const INFLIGHT_MAX = 20
+/** The first fault comes when detectors know the devices, then one every minute and a half. */
+const FAULTS = { quietMs: 120_000, everyMs: 90_000, lastsMs: 30_000 }
+
+/** Runs a small fleet against the platform that was just started; its certificates are kept in the data folder for the next start. */
+export async function simulateHere(options: { devices: number; ready: Ready; log: Logger }): Promise<RunningSimulation> {
+  const { devices, ready, log } = options
+  const api = ApiClient.find({ data: ready.data })
+  const est = estAddress(api, {})
+  await ensureSimulatedTypes(api)
+  const enrol = async (device: string, type: string): Promise<DeviceBundle> => {
+    const folder = join(ready.data, 'simulated-devices', device)
+    const kept = await readDeviceBundle(folder)
+    if (kept !== undefined && kept.caPem === readFileSync(join(ready.data, 'pki', 'ca.pem'), 'utf8')) return kept
+    const bundle = await enrolOverEst(api, est, device, type)
+    await writeDeviceBundle(folder, bundle)
+    return bundle
+  }
+  const fleet = new Fleet({
+    devices,
+    ratePerS: devices * READINGS_PER_DEVICE_S,
+    seed: SEED,
+    idPrefix: 'sim-',
+    host: 'localhost',
+    mqttsPort: ready.mqtts,
+    clock: systemClock,
+    log: log.child({ part: 'simulator' }),
+    enrol,
+    inflightMax: INFLIGHT_MAX,
+    faults: FAULTS,
+  })
+  try {
+    await fleet.connect()
+    fleet.run()
+  } catch (error) {
+    log.error({ error: describeError(error) }, 'the simulated fleet could not join')
+  }
+  return {
+    stop: async () => {
+      fleet.stop()
+      await api.close()
+    },
+  }
+}

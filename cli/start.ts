@@ -1,0 +1,81 @@
+import { Command } from 'commander'
+import { CONFIG_FILE, loadConfig } from '../app/config.ts'
+import { Platform, type Ready } from '../app/platform.ts'
+import { describeError } from '../kernel/errors.ts'
+import { EXIT } from './failure.ts'
+import { wholeNumber } from './options.ts'
+import { simulateHere, type RunningSimulation } from './simulate-here.ts'
+
+interface StartOptions {
+  simulate: number
+  printReady?: boolean
+  validate?: boolean
+  config?: string
+  data?: string
+  json?: boolean
+}
+
+/** A stop that takes longer is cut off, so that SIGTERM always ends within 10 s. */
+const STOP_TIMEOUT_MS = 9_500
+
+export function startCommand(): Command {
+  return new Command('start')
+    .description('Start the platform: broker, processing, alerts, API and page, in this process')
+    .option('--simulate <devices>', 'simulated devices to run beside it (0 for none; the last one given wins)', wholeNumber(0, 10_000), 0)
+    .option('--print-ready', 'print one line of JSON when everything listens, and nothing else on stdout')
+    .option('--validate', 'check the configuration and exit')
+    .option('--config <file>', `configuration file (default ${CONFIG_FILE} when it exists)`)
+    .option('--data <dir>', 'folder of all state (default: FLEETPULSE_DATA or ./data)')
+    .option('--json', 'the same as --print-ready')
+    .addHelpText('after', '\nExamples:\n  fleetpulse start\n  fleetpulse start --simulate 12\n  FLEETPULSE_API_PORT=0 fleetpulse start --print-ready\n')
+    .action(start)
+}
+
+async function start(options: StartOptions): Promise<void> {
+  const env = options.data === undefined ? process.env : { ...process.env, FLEETPULSE_DATA: options.data }
+  const config = loadConfig({ env, file: options.config ?? CONFIG_FILE, fileRequired: options.config !== undefined })
+  if (options.validate === true) {
+    process.stdout.write('the configuration is valid\n')
+    return
+  }
+  const quiet = options.printReady === true || options.json === true
+  let simulation: RunningSimulation | undefined
+  const platform = new Platform({
+    config,
+    onFailure: (error) => {
+      platform.log.fatal({ error: describeError(error) }, 'a part of the platform died, stopping')
+      void stop(EXIT.failed)
+    },
+  })
+  let stopping = false
+  const stop = async (exitCode: number): Promise<void> => {
+    if (stopping) return
+    stopping = true
+    process.exitCode = exitCode
+    setTimeout(() => process.exit(exitCode || EXIT.failed), STOP_TIMEOUT_MS).unref()
+    await simulation?.stop()
+    await platform.stop()
+  }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(EXIT.done))
+  const ready = await platform.start()
+  if (quiet) process.stdout.write(`${JSON.stringify(ready)}\n`)
+  else printWelcome(ready, options.simulate)
+  if (options.simulate > 0) simulation = await simulateHere({ devices: options.simulate, ready, log: platform.log })
+}
+
+function printWelcome(ready: Ready, simulated: number): void {
+  const lines = [
+    '',
+    `  Fleetpulse runs.   page and API   ${ready.api}`,
+    `                     devices        mqtts://localhost:${ready.mqtts}   wss://localhost:${ready.wss}   https://localhost:${ready.https}`,
+    `                     token          ${ready.data}/admin-token`,
+    '',
+    '  Connect a device of your own:',
+    '    ./fleetpulse provision device my-device --out my-device',
+    `    mosquitto_pub -h localhost -p ${ready.mqtts} --cafile my-device/ca.pem --cert my-device/cert.pem --key my-device/key.pem \\`,
+    `      -i my-device -q 1 -t devices/my-device/telemetry -m '{"values":{"temperature":21.5}}'`,
+    '',
+    ...(simulated > 0 ? [`  ${simulated} simulated devices are joining; in about two minutes one of them goes wrong. Stop with Ctrl+C.`, ''] : []),
+  ]
+  process.stdout.write(`${lines.join('\n')}\n`)
+}

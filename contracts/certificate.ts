@@ -1,0 +1,50 @@
+import { Type, type Static } from 'typebox'
+
+/** Name of the documents collection; the id of a document is its serial. */
+export const CERTIFICATES_COLLECTION = 'certificates'
+
+/**
+ * Why a certificate may be revoked: CRLReason names and their codes, RFC 5280 §5.3.1. `removeFromCRL` (8) is absent on purpose:
+ * it belongs in delta CRLs and ends a hold, it is not a reason to revoke.
+ */
+export const CRL_REASONS = {
+  unspecified: 0,
+  keyCompromise: 1,
+  cACompromise: 2,
+  affiliationChanged: 3,
+  superseded: 4,
+  cessationOfOperation: 5,
+  certificateHold: 6,
+  privilegeWithdrawn: 9,
+  aACompromise: 10,
+} as const
+export type CrlReason = keyof typeof CRL_REASONS
+
+/** A certificate that was issued; kept after it expired, for the record. */
+export const CertificateRecordSchema = Type.Object({
+  serial: Type.String({ description: 'upper-case hex without separators, as openssl prints it' }),
+  tenant: Type.String(),
+  device: Type.String(),
+  state: Type.Union([Type.Literal('valid'), Type.Literal('revoked')]),
+  notBefore: Type.Integer({ description: 'epoch ms' }),
+  notAfter: Type.Integer({ description: 'epoch ms, inclusive; past it the certificate is expired whatever its state' }),
+  issuedAt: Type.Integer({ description: 'epoch ms' }),
+  revokedAt: Type.Union([Type.Integer(), Type.Null()]),
+  reason: Type.Union([Type.String(), Type.Null()], { description: 'CRLReason name of RFC 5280 §5.3.1' }),
+  /** True once the `certificate-revoked` event is in the log; a revocation cut short by a crash is announced at the next start. */
+  announced: Type.Boolean(),
+  pem: Type.String({ description: 'the leaf alone' }),
+  door: Type.String({ description: 'how it was asked for: est-token, est-certificate, …' }),
+})
+export type CertificateRecord = Static<typeof CertificateRecordSchema>
+
+const serialExpression = /^[0-9A-F]{1,40}$/
+
+/** The one written form of a serial from any case, with or without colons or leading zero bytes; undefined when it is not one. */
+export function normaliseSerial(text: string): string | undefined {
+  const bare = text.replaceAll(':', '').toUpperCase()
+  const even = bare.length % 2 === 1 ? `0${bare}` : bare
+  if (!serialExpression.test(even)) return undefined
+  const trimmed = even.replace(/^(?:00)+/, '')
+  return trimmed === '' ? '00' : trimmed
+}

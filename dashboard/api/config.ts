@@ -1,0 +1,22 @@
+import { Type, type Static } from 'typebox'
+
+/** The operator API and the page. */
+export const ApiConfigSchema = Type.Object(
+  {
+    host: Type.String({ default: '127.0.0.1', minLength: 1, env: 'FLEETPULSE_API_HOST', description: 'Address of the API and page; loopback until told otherwise.' }),
+    port: Type.Integer({ default: 8080, minimum: 0, maximum: 65_535, env: 'FLEETPULSE_API_PORT', description: 'Port of the API and page; 0 takes any free one.' }),
+    bodyBytesMax: Type.Integer({ default: 262_144, minimum: 1_024, maximum: 16_777_216, description: 'Bytes of a request body.' }),
+    pageItemsDefault: Type.Integer({ default: 100, minimum: 1, maximum: 10_000, description: 'Items in a list when the request does not say.' }),
+    pageItemsMax: Type.Integer({ default: 1_000, minimum: 1, maximum: 10_000, description: 'Items in a list at most; bounds memory and time of one request.' }),
+    sessionLifetimeMs: Type.Integer({ default: 12 * 3_600_000, minimum: 60_000, maximum: 30 * 86_400_000, description: 'How long a browser stays logged in, in ms.' }),
+    loginsPerMinuteMax: Type.Integer({ default: 30, minimum: 1, maximum: 10_000, description: 'Failed logins and unknown tokens per address and minute; more are answered 429.' }),
+    liveClientsMax: Type.Integer({ default: 200, minimum: 1, maximum: 10_000, description: 'Open live streams; each costs a connection and a queue.' }),
+    liveQueueMax: Type.Integer({ default: 1_000, minimum: 10, maximum: 100_000, description: 'Events waiting for one slow live client; beyond it the stream is closed and the page reconnects.' }),
+    liveReadingsPerSecondMax: Type.Integer({ default: 50, minimum: 1, maximum: 10_000, description: 'Readings per second sent on one live stream; the page draws no more, the store has all.' }),
+    idempotencyLifetimeMs: Type.Integer({ default: 86_400_000, minimum: 60_000, maximum: 30 * 86_400_000, description: 'How long an answer is kept for its Idempotency-Key, in ms.' }),
+    requestTimeoutMs: Type.Integer({ default: 30_000, minimum: 1_000, maximum: 600_000, description: 'ms a client may take to send a request.' }),
+    rejectedScanMax: Type.Integer({ default: 20_000, minimum: 100, maximum: 1_000_000, description: 'Rejected readings looked through for one page of GET /rejected.' }),
+  },
+  { additionalProperties: false, default: {} },
+)
+export type ApiConfig = Static<typeof ApiConfigSchema>

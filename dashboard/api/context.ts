@@ -1,0 +1,59 @@
+import type { FastifyInstance, FastifyRequest, RawServerDefault, FastifyBaseLogger } from 'fastify'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { AlertService } from '../../alerts/alert-service.ts'
+import type { WebhookService } from '../../alerts/webhooks/webhook-service.ts'
+import type { AnomalyArchive } from '../../anomaly/anomaly-archive.ts'
+import type { Action, Principal } from '../../contracts/authorisation.ts'
+import type { Registry } from '../../device-registry/registry.ts'
+import type { Logger } from '../../kernel/log.ts'
+import type { Metrics } from '../../kernel/metrics.ts'
+import type { Secret } from '../../kernel/secret.ts'
+import type { Clock } from '../../kernel/time.ts'
+import type { Certificates } from '../../provisioning/certificates.ts'
+import type { EnrolmentTokens } from '../../provisioning/enrolment-tokens.ts'
+import type { Documents } from '../../storage/documents/documents.ts'
+import type { EventLog } from '../../storage/event-log/event-log.ts'
+import type { SeriesStore } from '../../storage/series/series-store.ts'
+import type { ApiConfig } from './config.ts'
+import type { LiveHub } from './live-hub.ts'
+
+/** Health of the whole process, over all its threads. */
+export interface Operations {
+  /** Prometheus text of every thread. */
+  metricsText(): Promise<string>
+  /** What is not ready, by part; empty when everything works. */
+  notReady(): Promise<Record<string, string>>
+}
+
+/** Everything the routes need; built by app. */
+export interface ApiServices {
+  config: ApiConfig
+  clock: Clock
+  log: Logger
+  metrics: Metrics
+  adminToken: Secret
+  documents: Documents
+  eventLog: EventLog
+  series: SeriesStore
+  registry: Registry
+  alerts: AlertService
+  webhooks: WebhookService
+  anomalies: AnomalyArchive
+  certificates: Certificates
+  enrolmentTokens: EnrolmentTokens
+  operations: Operations
+  /** Folder of the built page. */
+  webRoot: string
+}
+
+export type Api = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>
+
+/** What a route file gets: the services, the live hub, and the check that every handler begins with. */
+export interface RouteContext extends ApiServices {
+  live: LiveHub
+  /** Authenticates and asks the authorisation function; throws AccessError. */
+  allow(request: FastifyRequest, action: Action, kind: string, id?: string): Principal
+  /** Items per page for a request's `limit`. */
+  pageSize(limit: number | undefined): number
+}

@@ -1,0 +1,82 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
+import { AccessError, ConflictError, describeError, FleetpulseError, LimitError, NotFoundError } from '../../kernel/errors.ts'
+import type { Logger } from '../../kernel/log.ts'
+
+/** Problem details, RFC 9457; `errors` names fields. */
+export const ProblemSchema = Type.Object(
+  {
+    type: Type.String(),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String(),
+    code: Type.String(),
+    errors: Type.Optional(Type.Array(Type.Object({ field: Type.String(), problem: Type.String() }))),
+  },
+  { $id: 'Problem', description: 'Problem details (RFC 9457)' },
+)
+
+const TITLES: Record<number, string> = {
+  400: 'Bad request',
+  401: 'Not authenticated',
+  403: 'Not allowed',
+  404: 'Not found',
+  405: 'Method not allowed',
+  409: 'Conflict',
+  412: 'Precondition failed',
+  413: 'Body too large',
+  415: 'Unsupported media type',
+  422: 'Not possible',
+  428: 'Precondition required',
+  429: 'Too many requests',
+  500: 'Internal error',
+  503: 'Not available',
+}
+
+/** The statuses that every route may answer besides its own, for OpenAPI. */
+export function problemResponses(...statuses: number[]): Record<number, unknown> {
+  const all = new Set([400, 401, 403, 404, 405, 409, 412, 413, 415, 429, 500, 503, ...statuses])
+  return Object.fromEntries(Array.from(all, (status) => [status, { description: TITLES[status] ?? 'Problem', content: { 'application/problem+json': { schema: Type.Ref('Problem') } } }]))
+}
+
+export function sendProblem(reply: FastifyReply, status: number, code: string, detail: string, errors?: { field: string; problem: string }[]): FastifyReply {
+  return reply
+    .code(status)
+    .type('application/problem+json')
+    .send(JSON.stringify({ type: `urn:fleetpulse:problem:${code.toLowerCase().replaceAll('_', '-')}`, title: TITLES[status] ?? 'Problem', status, detail, code, ...(errors === undefined ? {} : { errors }) }))
+}
+
+/** Every thrown thing becomes problem details; what is not ours is logged and answered without its insides. */
+export function problemHandler(log: Logger) {
+  return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    if (error.validation !== undefined) {
+      const errors = error.validation.map((fault) => ({ field: fieldOf(error.validationContext, fault), problem: fault.message ?? 'is not valid' }))
+      return sendProblem(reply, 400, 'INVALID_INPUT', errors.map(({ field, problem }) => `${field} ${problem}`).join('; '), errors)
+    }
+    if (error instanceof FleetpulseError) return sendProblem(reply, statusOf(error), error.code, [error.message, error.remedy].filter(Boolean).join(' '), fieldErrors(error))
+    if (typeof error.statusCode === 'number' && error.statusCode >= 400 && error.statusCode < 500) return sendProblem(reply, error.statusCode, error.code, error.message)
+    log.error({ method: request.method, url: request.url, requestId: request.id, error: describeError(error), stack: error.stack }, 'request failed')
+    return sendProblem(reply, 500, 'INTERNAL', `Something failed here; the log has the details under request ${request.id}.`)
+  }
+}
+
+function fieldOf(context: string | undefined, fault: { instancePath: string; params: Record<string, unknown> }): string {
+  const missing = fault.params.missingProperty ?? fault.params.additionalProperty
+  const path = fault.instancePath.split('/').slice(1)
+  if (typeof missing === 'string') path.push(missing)
+  return [context === 'body' || context === undefined ? '' : context, ...path].filter((part) => part !== '').join('.') || (context ?? 'body')
+}
+
+function fieldErrors(error: FleetpulseError): { field: string; problem: string }[] | undefined {
+  const field = error.details.field
+  return typeof field === 'string' ? [{ field, problem: error.message }] : undefined
+}
+
+function statusOf(error: FleetpulseError): number {
+  if (error instanceof NotFoundError) return 404
+  if (error instanceof ConflictError) return error.code === 'VERSION_MISMATCH' ? 412 : 409
+  if (error instanceof AccessError) return error.code === 'UNAUTHENTICATED' ? 401 : 403
+  if (error instanceof LimitError) return 429
+  if (error.fault === 'caller') return 400
+  return error.retryable ? 503 : 500
+}

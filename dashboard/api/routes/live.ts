@@ -1,0 +1,64 @@
+import { Type } from 'typebox'
+import { LimitError } from '../../../kernel/errors.ts'
+import type { LiveEvent } from '../live-hub.ts'
+import type { Api, RouteContext } from '../context.ts'
+import { problemResponses } from '../problem.ts'
+
+/** A comment line this often keeps proxies from closing a quiet stream. */
+const HEARTBEAT_MS = 15_000
+
+export function liveRoutes(api: Api, context: RouteContext): void {
+  api.get(
+    '/live',
+    {
+      schema: {
+        summary: 'Server-sent events: reading, anomaly, alert, device',
+        tags: ['live'],
+        querystring: Type.Object({
+          device: Type.Optional(Type.String({ minLength: 1, maxLength: 64, description: 'only this device' })),
+          readings: Type.Optional(Type.Boolean({ description: 'readings too (thinned to api.liveReadingsPerSecondMax); default: only with a device' })),
+        }),
+        response: { 200: { description: 'a stream of events', content: { 'text/event-stream': { schema: Type.String() } } }, ...problemResponses() },
+      },
+    },
+    async (request, reply) => {
+      const { tenant } = context.allow(request, 'read', 'live')
+      const { config, clock, live } = context
+      if (live.clients >= config.liveClientsMax) throw new LimitError('api.liveClientsMax live streams are open')
+      const { device } = request.query
+      reply.hijack()
+      const { raw } = reply
+      raw.writeHead(200, { ...reply.getHeaders(), 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', 'x-accel-buffering': 'no' } as Record<string, string>)
+      raw.write('retry: 2000\n\n')
+      let queued = 0
+      let second = 0
+      let readingsInSecond = 0
+      const write = (text: string): void => {
+        if (queued >= config.liveQueueMax) {
+          raw.destroy()
+          return
+        }
+        queued++
+        raw.write(text, () => queued--)
+      }
+      const send = ({ event, data }: LiveEvent): void => {
+        if (event === 'reading') {
+          const now = Math.floor(clock.nowMs() / 1_000)
+          if (now !== second) readingsInSecond = 0
+          second = now
+          if (++readingsInSecond > config.liveReadingsPerSecondMax) return
+        }
+        write(`event: ${event}\ndata: ${data}\n\n`)
+      }
+      const remove = live.add({ tenant, device, readings: request.query.readings ?? device !== undefined, send })
+      let heartbeat = clock.after(HEARTBEAT_MS, function beat() {
+        write(': still here\n\n')
+        heartbeat = clock.after(HEARTBEAT_MS, beat)
+      })
+      raw.on('close', () => {
+        heartbeat.cancel()
+        remove()
+      })
+    },
+  )
+}

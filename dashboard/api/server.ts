@@ -1,0 +1,133 @@
+import helmet from '@fastify/helmet'
+import fastifyStatic from '@fastify/static'
+import swagger from '@fastify/swagger'
+import { fastify, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { AddressInfo } from 'node:net'
+import { describeError, EnvironmentError } from '../../kernel/errors.ts'
+import type { Service } from '../../kernel/service.ts'
+import { openApiDocument } from './openapi.ts'
+import type { Api, ApiServices, RouteContext } from './context.ts'
+import { idempotency } from './idempotency.ts'
+import { LiveHub } from './live-hub.ts'
+import { RouteMethods } from './methods.ts'
+import { Principals, requireRight } from './principals.ts'
+import { problemHandler, ProblemSchema, sendProblem } from './problem.ts'
+import { alertRoutes } from './routes/alerts.ts'
+import { anomalyRoutes } from './routes/anomalies.ts'
+import { certificateRoutes } from './routes/certificates.ts'
+import { deviceTypeRoutes } from './routes/device-types.ts'
+import { deviceRoutes } from './routes/devices.ts'
+import { enrolmentTokenRoutes } from './routes/enrolment-tokens.ts'
+import { ledgerRoutes } from './routes/ledger.ts'
+import { liveRoutes } from './routes/live.ts'
+import { operationRoutes } from './routes/operations.ts'
+import { readingRoutes } from './routes/readings.ts'
+import { rejectedRoutes } from './routes/rejected.ts'
+import { sessionRoutes } from './routes/session.ts'
+import { webhookRoutes } from './routes/webhooks.ts'
+
+/** The operator API, the live stream, plain operations and the page, on one port. */
+export class ApiServer implements Service {
+  readonly name = 'api'
+  readonly #services: ApiServices
+  #server: FastifyInstance | undefined
+  #live: LiveHub | undefined
+  #origin = ''
+
+  constructor(services: ApiServices) {
+    this.#services = services
+  }
+
+  /** `http://HOST:PORT` once started. */
+  get origin(): string {
+    return this.#origin
+  }
+
+  async start(): Promise<void> {
+    if (this.#server !== undefined) return
+    const { config } = this.#services
+    this.#live = new LiveHub(this.#services)
+    this.#server = await buildServer(this.#services, this.#live)
+    try {
+      await this.#server.listen({ host: config.host, port: config.port })
+    } catch (error) {
+      throw listenError(error, config.host, config.port)
+    }
+    const { port } = this.#server.server.address() as AddressInfo
+    const host = config.host.includes(':') ? `[${config.host}]` : config.host
+    this.#origin = `http://${host === '0.0.0.0' || host === '[::]' ? 'localhost' : host}:${port}`
+  }
+
+  async stop(): Promise<void> {
+    await this.#live?.stop()
+    this.#server?.server.closeAllConnections()
+    await this.#server?.close()
+    this.#server = undefined
+  }
+}
+
+/** Builds the server without listening: tests inject requests. */
+export async function buildServer(services: ApiServices, live: LiveHub): Promise<FastifyInstance> {
+  const { config, log } = services
+  const server: FastifyInstance = fastify({
+    loggerInstance: log.child({ part: 'api' }, { level: 'warn' }) as FastifyBaseLogger,
+    bodyLimit: config.bodyBytesMax,
+    requestTimeout: config.requestTimeoutMs,
+    routerOptions: { maxParamLength: 512 },
+    exposeHeadRoutes: true,
+  })
+  const routeMethods = new RouteMethods(server)
+  server.setErrorHandler(problemHandler(log))
+  server.addSchema(ProblemSchema)
+  await server.register(helmet, {
+    contentSecurityPolicy: { directives: { defaultSrc: ["'self'"], styleSrc: ["'self'", "'unsafe-inline'"], imgSrc: ["'self'", 'data:'], connectSrc: ["'self'"], frameAncestors: ["'none'"], upgradeInsecureRequests: null } },
+    strictTransportSecurity: false,
+  })
+  await server.register(swagger, openApiDocument())
+  const principals = new Principals(services)
+  const context: RouteContext = {
+    ...services,
+    live,
+    allow: (request, action, kind, id) => {
+      const principal = principals.authenticate(request)
+      requireRight(principal, action, kind, id)
+      return principal
+    },
+    pageSize: (limit) => Math.min(limit ?? config.pageItemsDefault, config.pageItemsMax),
+  }
+  await server.register((scope) => apiRoutes(scope.withTypeProvider<TypeBoxTypeProvider>() as Api, context, principals), { prefix: '/api/v1' })
+  operationRoutes(server, services.operations)
+  server.get('/openapi.json', { schema: { hide: true } }, () => server.swagger())
+  await server.register(fastifyStatic, { root: services.webRoot, wildcard: false, cacheControl: false })
+  server.setNotFoundHandler((request, reply) => {
+    const allowed = routeMethods.allowed(request.url)
+    if (allowed.length > 0) return sendProblem(reply.header('allow', allowed.join(', ')), 405, 'METHOD_NOT_ALLOWED', `${request.method} is not allowed here; allowed: ${allowed.join(', ')}.`)
+    if (request.url.startsWith('/api/') || request.method !== 'GET') return sendProblem(reply, 404, 'NOT_FOUND', `There is nothing at ${request.url.slice(0, 200)}.`)
+    return reply.sendFile('index.html')
+  })
+  await server.ready()
+  return server
+}
+
+async function apiRoutes(api: Api, context: RouteContext, principals: Principals): Promise<void> {
+  await idempotency(api, context)
+  sessionRoutes(api, context, principals)
+  deviceRoutes(api, context)
+  deviceTypeRoutes(api, context)
+  readingRoutes(api, context)
+  rejectedRoutes(api, context)
+  ledgerRoutes(api, context)
+  anomalyRoutes(api, context)
+  alertRoutes(api, context)
+  webhookRoutes(api, context)
+  certificateRoutes(api, context)
+  enrolmentTokenRoutes(api, context)
+  liveRoutes(api, context)
+}
+
+function listenError(error: unknown, host: string, port: number): EnvironmentError {
+  const code = (error as NodeJS.ErrnoException).code
+  const why = code === 'EADDRINUSE' ? 'is in use by another program' : `cannot be opened: ${describeError(error)}`
+  return new EnvironmentError('PORT_UNAVAILABLE', `the API's address ${host}:${port} ${why}`, { cause: error, remedy: 'Stop that program, or choose another port with FLEETPULSE_API_PORT (0 takes any free one).' })
+}

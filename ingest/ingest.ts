@@ -1,0 +1,188 @@
+import type { DeviceType } from '../contracts/device.ts'
+import { DEVICE_MESSAGE, type DeviceMessage } from '../contracts/device-message.ts'
+import type { RegistryView } from '../contracts/registry-view.ts'
+import { deviceKey, TOPICS } from '../contracts/topics.ts'
+import type { Uplink, UplinkSink } from '../contracts/uplink.ts'
+import { EnvironmentError, InternalError, LimitError } from '../kernel/errors.ts'
+import type { Logger } from '../kernel/log.ts'
+import { LATENCY_BUCKETS_S, type Metrics } from '../kernel/metrics.ts'
+import type { Service } from '../kernel/service.ts'
+import type { Clock } from '../kernel/time.ts'
+import type { Documents } from '../storage/documents/documents.ts'
+import type { EventLog, LogMessage } from '../storage/event-log/event-log.ts'
+import type { IngestConfig } from './config.ts'
+import { decodeJson } from './decode.ts'
+import { deviceEnvelope, encodeReading, encodeRejected, type DeviceEnvelope } from './encode.ts'
+import { MetricCatalogue } from './metric-catalogue.ts'
+import { checkReading, type RawReading, type Rejection } from './reading-check.ts'
+import { TurnBatch } from './turn-batch.ts'
+
+export interface IngestOptions {
+  config: IngestConfig
+  clock: Clock
+  log: Logger
+  metrics: Metrics
+  registry: RegistryView
+  eventLog: EventLog
+  documents: Documents
+}
+
+interface KnownDevice {
+  type: DeviceType
+  envelope: DeviceEnvelope
+}
+
+/** From a door to the log: decodes, validates, appends, and says `done` only when it is on disk. */
+export class Ingest implements Service, UplinkSink {
+  readonly name = 'ingest'
+  readonly #options: IngestOptions
+  readonly #catalogue: MetricCatalogue
+  readonly #batch: TurnBatch
+  readonly #devices = new Map<string, KnownDevice>()
+  readonly #readings
+  readonly #rejected
+  #started = false
+
+  constructor(options: IngestOptions) {
+    this.#options = options
+    this.#catalogue = new MetricCatalogue(options.documents)
+    const appendSeconds = options.metrics.histogram('ingest_append_seconds', 'From the append of a turn to durable', LATENCY_BUCKETS_S)
+    this.#batch = new TurnBatch({
+      eventLog: options.eventLog,
+      clock: options.clock,
+      pendingBytesMax: options.config.pendingBytesMax,
+      onAppended: (seconds) => appendSeconds.observe(seconds),
+    })
+    this.#readings = options.metrics.counter('ingest_readings_total', 'Readings accepted and appended')
+    this.#rejected = options.metrics.counter('ingest_rejected_readings_total', 'Readings set aside', ['reason'])
+    options.metrics.gaugeOf('ingest_pending_bytes', 'Bytes waiting to become durable', () => this.#batch.pendingBytes)
+  }
+
+  async start(): Promise<void> {
+    if (this.#started) return
+    await this.#catalogue.start()
+    this.#started = true
+  }
+
+  async stop(): Promise<void> {
+    await this.#batch.drain()
+    this.#started = false
+  }
+
+  /** See UplinkSink. */
+  accept(uplink: Uplink, done: (error?: Error) => void): void {
+    if (this.#batch.isFull) {
+      done(new LimitError('ingest.pendingBytesMax is reached: the log does not keep up'))
+      return
+    }
+    if (uplink.path === 'telemetry') this.#acceptTelemetry(uplink, done)
+    else this.#acceptMessage(uplink, done)
+  }
+
+  #acceptTelemetry(uplink: Uplink, done: (error?: Error) => void): void {
+    const device = this.#deviceOf(uplink)
+    if (device === undefined) {
+      done(new EnvironmentError('DEVICE_UNKNOWN', `device ${uplink.device} is not in the registry`, { retryable: true }))
+      return
+    }
+    const decoded = decodeJson(uplink.payload)
+    if (decoded.status === 'rejected') {
+      this.#reject(uplink, decoded.rejection, undefined)
+      this.#batch.onDurable(done)
+    } else if (Array.isArray(decoded.body)) this.#acceptArray(uplink, device, decoded.body, done)
+    else this.#acceptOne(uplink, device, decoded.body, uplink.payload, done)
+  }
+
+  #acceptOne(uplink: Uplink, device: KnownDevice, body: unknown, verbatim: Uint8Array | null, done: (error?: Error) => void): void {
+    const known = this.#catalogue.of(uplink.tenant, device.type.id)
+    const check = checkReading(body, device.type, known, this.#options.config, uplink.receivedAt)
+    if (check.status === 'new-metrics') {
+      this.#catalogue.declare(uplink.tenant, device.type.id, check.metrics).then(() => this.#acceptOne(uplink, device, body, verbatim, done), done)
+      return
+    }
+    if (check.status === 'rejected') this.#reject(uplink, check.rejection, body)
+    else this.#append(encodeReading(device.envelope, uplink, body as RawReading, check.onlyKnownKeys ? verbatim : null))
+    this.#batch.onDurable(done)
+  }
+
+  /** Each element is a reading of its own; the publish is done when all of them are durable, in their order. */
+  #acceptArray(uplink: Uplink, device: KnownDevice, body: unknown[], done: (error?: Error) => void): void {
+    const { arrayReadingsMax } = this.#options.config
+    if (body.length > arrayReadingsMax || body.length === 0) {
+      this.#reject(uplink, { reason: 'array-too-long', detail: `${body.length} readings; an array holds 1 to ${arrayReadingsMax}` }, undefined)
+      this.#batch.onDurable(done)
+      return
+    }
+    const known = this.#catalogue.of(uplink.tenant, device.type.id)
+    const messages: { reading?: LogMessage; rejected?: Rejection; part: unknown }[] = []
+    for (const part of body) {
+      const check = checkReading(part, device.type, known, this.#options.config, uplink.receivedAt)
+      if (check.status === 'new-metrics') {
+        this.#catalogue.declare(uplink.tenant, device.type.id, check.metrics).then(() => this.#acceptArray(uplink, device, body, done), done)
+        return
+      }
+      if (check.status === 'rejected') messages.push({ rejected: check.rejection, part })
+      else messages.push({ reading: encodeReading(device.envelope, uplink, part as RawReading, null), part })
+    }
+    for (const message of messages) {
+      if (message.reading !== undefined) this.#append(message.reading)
+      else if (message.rejected !== undefined) this.#reject(uplink, message.rejected, message.part)
+    }
+    this.#batch.onDurable(done)
+  }
+
+  #append(message: LogMessage): void {
+    this.#readings.inc()
+    this.#batch.add(TOPICS.readings, message)
+  }
+
+  #reject(uplink: Uplink, rejection: Rejection, part: unknown): void {
+    this.#rejected.inc({ reason: rejection.reason })
+    this.#options.log.debug(
+      { device: uplink.device, tenant: uplink.tenant, correlationId: uplink.correlationId, reason: rejection.reason },
+      'reading rejected',
+    )
+    this.#batch.add(TOPICS.rejected, encodeRejected(uplink, rejection, part, this.#options.config.rejectedPayloadBytesMax))
+  }
+
+  /** Events, status, command results and reported twins: kept as they came, JSON or not. */
+  #acceptMessage(uplink: Uplink, done: (error?: Error) => void): void {
+    const message = deviceMessage(uplink)
+    if (message === null) {
+      done(new InternalError(`no station takes devices/…/${uplink.path}: the topic policy let it through`))
+      return
+    }
+    const topic = message.kind === 'command-result' ? TOPICS.commands : TOPICS.deviceEvents
+    const value = Buffer.from(JSON.stringify(message))
+    this.#batch.add(topic, { key: deviceKey(uplink.tenant, uplink.device), schema: DEVICE_MESSAGE, value })
+    this.#batch.onDurable(done)
+  }
+
+  /** Type and envelope of a device, rebuilt when the registry has a newer type. */
+  #deviceOf(uplink: Uplink): KnownDevice | undefined {
+    const type = this.#options.registry.typeOf(uplink.tenant, uplink.device)
+    if (type === undefined) return undefined
+    const key = deviceKey(uplink.tenant, uplink.device)
+    const cached = this.#devices.get(key)
+    if (cached?.type === type) return cached
+    const fresh = { type, envelope: deviceEnvelope(uplink.tenant, uplink.device, type.id) }
+    this.#devices.set(key, fresh)
+    return fresh
+  }
+}
+
+const RESULT = /^commands\/([^/]+)\/result$/
+
+function deviceMessage(uplink: Uplink): DeviceMessage | null {
+  const base = { tenant: uplink.tenant, device: uplink.device, receivedAt: uplink.receivedAt, correlationId: uplink.correlationId, ...bodyOf(uplink.payload) }
+  if (uplink.path === 'events') return { ...base, kind: 'event' }
+  if (uplink.path === 'status') return { ...base, kind: 'status' }
+  if (uplink.path === 'twin/reported') return { ...base, kind: 'twin-reported' }
+  const result = RESULT.exec(uplink.path)
+  return result === null ? null : { ...base, kind: 'command-result', commandId: result[1] as string }
+}
+
+function bodyOf(payload: Uint8Array): { body: unknown } | { bodyBase64: string } {
+  const decoded = decodeJson(payload)
+  return decoded.status === 'decoded' ? { body: decoded.body } : { bodyBase64: Buffer.from(payload).toString('base64') }
+}

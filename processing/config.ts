@@ -1,0 +1,22 @@
+import { Type, type Static } from 'typebox'
+
+/** The loop over readings: batch sizes, flush times and what is kept in memory. Windows have their own section. */
+export const ProcessingConfigSchema = Type.Object(
+  {
+    pollRecordsMax: Type.Integer({ default: 4_096, minimum: 1, maximum: 65_536, description: 'Readings taken from the log at once; larger batches cost less per reading and hold more memory.' }),
+    pollWaitMs: Type.Integer({ default: 250, minimum: 1, maximum: 10_000, description: 'How long a poll waits for the first reading, in ms; it also bounds how late a stop is noticed.' }),
+    seriesFlushRows: Type.Integer({ default: 20_000, minimum: 1, maximum: 1_000_000, description: 'Rows gathered before they are written to the series store.' }),
+    seriesFlushMs: Type.Integer({ default: 100, minimum: 1, maximum: 10_000, description: 'Longest time a row waits to be written, in ms: publish to queryable is at least this under low load.' }),
+    offsetCommitMs: Type.Integer({ default: 250, minimum: 1, maximum: 60_000, description: 'Offsets without outputs are committed this often, in ms; outputs are committed at once.' }),
+    checkpointMs: Type.Integer({ default: 10_000, minimum: 100, maximum: 600_000, description: 'States that changed are saved this often, in ms; a restart replays at most the readings since.' }),
+    tickMs: Type.Integer({ default: 1_000, minimum: 50, maximum: 60_000, description: 'How often wall time is given to operators (idle windows, silence), in ms.' }),
+    ledgerFlushMs: Type.Integer({ default: 200, minimum: 10, maximum: 250, description: 'The fleet ledger is at most this old, in ms.' }),
+    devicesInMemoryMax: Type.Integer({ default: 200_000, minimum: 1, maximum: 10_000_000, description: 'Device states held in memory; beyond it the longest unused are saved and dropped until their next reading.' }),
+    bootsPerDeviceMax: Type.Integer({ default: 8, minimum: 1, maximum: 1_024, description: 'Boots per device whose sequence ranges are held; readings of older boots are compared with the store instead.' }),
+    sequenceRangesMax: Type.Integer({ default: 256, minimum: 2, maximum: 65_536, description: 'Ranges of received sequence numbers per boot; with more gaps than that the oldest two are joined, and the join is counted.' }),
+    retryInitialMs: Type.Integer({ default: 100, minimum: 1, maximum: 60_000, description: 'First wait after a store refused a write, in ms.' }),
+    retryMaxMs: Type.Integer({ default: 5_000, minimum: 1, maximum: 600_000, description: 'Longest wait between tries, in ms.' }),
+  },
+  { additionalProperties: false, default: {} },
+)
+export type ProcessingConfig = Static<typeof ProcessingConfigSchema>

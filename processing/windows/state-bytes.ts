@@ -1,0 +1,74 @@
+import { StoreError } from '../../kernel/errors.ts'
+
+/** Grows as it is written: variable-length unsigned integers (7 bits a byte), doubles and length-prefixed UTF-8. */
+export class ByteWriter {
+  #buffer = Buffer.allocUnsafe(512)
+  #length = 0
+
+  /** Non-negative safe integers only. */
+  integer(value: number): void {
+    this.#reserve(8)
+    let rest = value
+    while (rest >= 0x80) {
+      this.#buffer[this.#length++] = (rest % 0x80) | 0x80
+      rest = Math.floor(rest / 0x80)
+    }
+    this.#buffer[this.#length++] = rest
+  }
+  double(value: number): void {
+    this.#reserve(8)
+    this.#length = this.#buffer.writeDoubleLE(value, this.#length)
+  }
+  text(value: string): void {
+    const sizeBytes = Buffer.byteLength(value)
+    this.integer(sizeBytes)
+    this.#reserve(sizeBytes)
+    this.#length += this.#buffer.write(value, this.#length)
+  }
+  /** A copy of what was written; the writer starts again. */
+  take(): Uint8Array {
+    const bytes = Uint8Array.prototype.slice.call(this.#buffer, 0, this.#length)
+    this.#length = 0
+    return bytes
+  }
+  #reserve(sizeBytes: number): void {
+    if (this.#length + sizeBytes <= this.#buffer.length) return
+    const larger = Buffer.allocUnsafe(Math.max(this.#buffer.length * 2, this.#length + sizeBytes))
+    this.#buffer.copy(larger, 0, 0, this.#length)
+    this.#buffer = larger
+  }
+}
+
+/** Reads what ByteWriter wrote; StoreError STORE_CORRUPT where the bytes end too early. */
+export class ByteReader {
+  readonly #buffer: Buffer
+  #at = 0
+
+  constructor(bytes: Uint8Array) {
+    this.#buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+  integer(): number {
+    let value = 0
+    for (let scale = 1; ; scale *= 0x80) {
+      this.#need(1)
+      const byte = this.#buffer[this.#at++] as number
+      value += (byte & 0x7f) * scale
+      if (byte < 0x80) return value
+    }
+  }
+  double(): number {
+    this.#need(8)
+    this.#at += 8
+    return this.#buffer.readDoubleLE(this.#at - 8)
+  }
+  text(): string {
+    const sizeBytes = this.integer()
+    this.#need(sizeBytes)
+    this.#at += sizeBytes
+    return this.#buffer.toString('utf8', this.#at - sizeBytes, this.#at)
+  }
+  #need(sizeBytes: number): void {
+    if (this.#at + sizeBytes <= this.#buffer.length) return
+    throw new StoreError('STORE_CORRUPT', 'a window state ends too early', { remedy: 'Restore the data folder from a backup.' })
+  }
+}

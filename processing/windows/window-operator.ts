@@ -1,0 +1,259 @@
+import type { OperatorOutput, ReadingOperator } from '../../contracts/operator.ts'
+import type { LoggedReading } from '../../contracts/reading.ts'
+import { TOPICS } from '../../contracts/topics.ts'
+import { LATE_READING, WINDOW, type LateReading, type WindowResult } from '../../contracts/window.ts'
+import { ConfigError } from '../../kernel/errors.ts'
+import type { Metrics } from '../../kernel/metrics.ts'
+import { crossCheckWindowsConfig, paneWidthMs, type WindowSpec, type WindowsConfig } from './config.ts'
+import { Pane } from './pane.ts'
+import { WindowAccumulator } from './window-accumulator.ts'
+import { WINDOW_STATE_VERSION, WindowStateCodec } from './window-state-codec.ts'
+import type { DeviceWindows, MetricWindows } from './window-state.ts'
+
+/** Panes kept for reuse over all devices; about 200 bytes each, plus the values they last held. */
+const PANES_POOLED_MAX = 1_024
+
+/**
+ * Event-time windows per device and numeric metric (booleans count as 0 and 1; text is not windowed).
+ *
+ * The watermark is the device's own: its newest event time less the out-of-orderness, so that one bad clock harms one device.
+ * A window is emitted when the watermark passes its end; values within the allowed lateness emit its next revision at once; a reading
+ * too late for all its windows goes to topic `late`. `tick` emits the open windows of a device that fell silent; should it speak again
+ * before the watermark passes, the next revision follows when it does.
+ */
+export class WindowOperator implements ReadingOperator<DeviceWindows> {
+  readonly name = 'windows'
+  readonly stateVersion = WINDOW_STATE_VERSION
+  readonly #config: WindowsConfig
+  readonly #specs: readonly WindowSpec[]
+  readonly #paneMs: number
+  readonly #codec: WindowStateCodec
+  readonly #accumulator = new WindowAccumulator()
+  readonly #pool: Pane[] = []
+  readonly #counters
+
+  /** Throws ConfigError when the windows do not fit together. */
+  constructor(options: { config: WindowsConfig; metrics: Metrics }) {
+    const faults = crossCheckWindowsConfig(options.config, 'windows')
+    if (faults.length > 0) throw new ConfigError(faults)
+    this.#config = options.config
+    this.#specs = options.config.windows
+    this.#paneMs = paneWidthMs(this.#specs)
+    this.#codec = new WindowStateCodec(this.#specs)
+    const emitted = options.metrics.counter('processing_windows_emitted_total', 'Windows emitted, revisions included', [
+      'closed_by',
+    ] as const)
+    this.#counters = {
+      watermark: emitted.labels('watermark'),
+      idle: emitted.labels('idle'),
+      revisions: options.metrics.counter('processing_window_revisions_total', 'Windows emitted again because of later values'),
+      late: options.metrics.counter('processing_readings_late_total', 'Readings too late for all their windows'),
+      leftOut: options.metrics.counter('processing_window_values_left_out_total', 'Values not windowed: their device has too many metrics'),
+      dropped: options.metrics.counter(
+        'processing_window_states_dropped_total',
+        'Open windows of devices dropped because windows were configured anew',
+      ),
+    }
+  }
+
+  create(tenant: string, device: string): DeviceWindows {
+    return { tenant, device, maxTs: -Infinity, closedToTs: -Infinity, lastSpokeMs: 0, spoken: false, idle: false, metrics: new Map() }
+  }
+
+  apply(state: DeviceWindows, reading: LoggedReading, out: OperatorOutput): void {
+    const ts = reading.ts
+    const watermark = state.maxTs - this.#config.outOfOrdernessMs
+    state.spoken = true
+    if (ts <= watermark && this.#expiresAt(ts) <= watermark) {
+      this.#emitLate(state, reading, watermark - ts, out)
+      return
+    }
+    const paneStart = Math.floor(ts / this.#paneMs) * this.#paneMs
+    const values = reading.values
+    for (const name in values) {
+      const value = values[name]
+      if (typeof value === 'string') continue
+      const metric = state.metrics.get(name) ?? this.#admit(state, name)
+      if (metric === undefined) continue
+      this.#paneAt(metric, paneStart).add(ts, Number(value), this.#config.exactValuesMax)
+    }
+    if (ts > state.maxTs) {
+      state.maxTs = ts
+      const closedTo = Math.floor((ts - this.#config.outOfOrdernessMs) / this.#paneMs) * this.#paneMs
+      if (closedTo > state.closedToTs) this.#advance(state, closedTo, out)
+    } else if (ts <= watermark) {
+      this.#correct(state, reading, paneStart, watermark, out)
+    }
+  }
+
+  tick(state: DeviceWindows, nowMs: number, out: OperatorOutput): boolean {
+    if (state.spoken) {
+      state.spoken = false
+      state.idle = false
+      state.lastSpokeMs = nowMs
+      return true
+    }
+    if (state.idle || state.metrics.size === 0 || nowMs - state.lastSpokeMs <= this.#config.idleTimeoutMs) return false
+    state.idle = true
+    for (const metric of state.metrics.values()) this.#close(state, metric, Infinity, 'idle', out)
+    return true
+  }
+
+  encode(state: DeviceWindows): Uint8Array {
+    return this.#codec.encode(state)
+  }
+
+  /** StoreError for bytes that are damaged or of an unknown version. */
+  decode(bytes: Uint8Array, version: number): DeviceWindows {
+    const { state, dropped } = this.#codec.decode(bytes, version)
+    if (dropped) this.#counters.dropped.inc()
+    return state
+  }
+
+  /** Watermark at which the last window that holds this instant takes no more values. */
+  #expiresAt(ts: number): number {
+    let endTs = -Infinity
+    for (const spec of this.#specs) endTs = Math.max(endTs, Math.floor(ts / spec.slideMs) * spec.slideMs + spec.sizeMs)
+    return endTs + this.#config.allowedLatenessMs
+  }
+
+  #admit(state: DeviceWindows, name: string): MetricWindows | undefined {
+    if (state.metrics.size >= this.#config.metricsMax) {
+      this.#counters.leftOut.inc()
+      return undefined
+    }
+    const metric: MetricWindows = { name, panes: [], emitted: [] }
+    state.metrics.set(name, metric)
+    return metric
+  }
+
+  #paneAt(metric: MetricWindows, startTs: number): Pane {
+    const panes = metric.panes
+    let i = panes.length - 1
+    while (i >= 0) {
+      const pane = panes[i] as Pane
+      if (pane.startTs === startTs) return pane
+      if (pane.startTs < startTs) break
+      i--
+    }
+    const pane = this.#pool.pop() ?? new Pane()
+    pane.reset(startTs)
+    if (i === panes.length - 1) panes.push(pane)
+    else panes.splice(i + 1, 0, pane)
+    return pane
+  }
+
+  #advance(state: DeviceWindows, closedToTs: number, out: OperatorOutput): void {
+    const watermark = state.maxTs - this.#config.outOfOrdernessMs
+    for (const metric of state.metrics.values()) {
+      this.#close(state, metric, closedToTs, 'watermark', out)
+      this.#forget(metric, watermark)
+      if (metric.panes.length === 0 && metric.emitted.length === 0) state.metrics.delete(metric.name)
+    }
+    state.closedToTs = closedToTs
+  }
+
+  /** Emits the windows that hold values, end after what the watermark had closed, and end by `toTs`. */
+  #close(state: DeviceWindows, metric: MetricWindows, toTs: number, closedBy: WindowResult['closedBy'], out: OperatorOutput): void {
+    const panes = metric.panes
+    for (let s = 0; s < this.#specs.length; s++) {
+      const { sizeMs, slideMs } = this.#specs[s] as WindowSpec
+      let startTs = Math.floor((state.closedToTs - sizeMs) / slideMs) * slideMs + slideMs
+      for (let i = 0; i < panes.length;) {
+        const paneTs = (panes[i] as Pane).startTs
+        // Windows before this pane's first one are empty.
+        startTs = Math.max(startTs, Math.floor(paneTs / slideMs) * slideMs - sizeMs + slideMs)
+        if (paneTs < startTs) {
+          i++
+          continue
+        }
+        if (startTs + sizeMs > toTs) break
+        this.#emit(state, metric, s, startTs, closedBy, out)
+        startTs += slideMs
+      }
+    }
+  }
+
+  /** Emits the next revision of closed windows that a value within the allowed lateness fell into. */
+  #correct(state: DeviceWindows, reading: LoggedReading, paneStart: number, watermark: number, out: OperatorOutput): void {
+    for (const name in reading.values) {
+      const metric = typeof reading.values[name] === 'string' ? undefined : state.metrics.get(name)
+      if (metric === undefined) continue
+      for (let s = 0; s < this.#specs.length; s++) {
+        const { sizeMs, slideMs } = this.#specs[s] as WindowSpec
+        const newestTs = Math.floor(paneStart / slideMs) * slideMs
+        for (let startTs = newestTs - sizeMs + slideMs; startTs <= newestTs; startTs += slideMs) {
+          const endTs = startTs + sizeMs
+          if (endTs > watermark || endTs + this.#config.allowedLatenessMs <= watermark) continue
+          this.#emit(state, metric, s, startTs, 'watermark', out)
+        }
+      }
+    }
+  }
+
+  /** Says what the window holds now, unless that was said already. `s` is the window's place in the configured list. */
+  #emit(
+    state: DeviceWindows,
+    metric: MetricWindows,
+    s: number,
+    startTs: number,
+    closedBy: WindowResult['closedBy'],
+    out: OperatorOutput,
+  ): void {
+    const { kind, sizeMs, slideMs } = this.#specs[s] as WindowSpec
+    const endTs = startTs + sizeMs
+    const accumulator = this.#accumulator
+    accumulator.reset()
+    for (const pane of metric.panes) {
+      if (pane.startTs >= startTs && pane.startTs < endTs) accumulator.add(pane)
+    }
+    let record = metric.emitted.find((window) => window.spec === s && window.startTs === startTs)
+    if (record?.count === accumulator.count) return
+    if (record === undefined) {
+      record = { spec: s, startTs, revision: 0, count: 0 }
+      metric.emitted.push(record)
+    } else {
+      this.#counters.revisions.inc()
+    }
+    record.revision++
+    record.count = accumulator.count
+    this.#counters[closedBy].inc()
+    const { tenant, device } = state
+    const result: WindowResult = {
+      id: `${tenant}/${device}/${metric.name}/${kind}/${sizeMs}/${startTs}`,
+      tenant,
+      device,
+      metric: metric.name,
+      kind,
+      startTs,
+      endTs,
+      sizeMs,
+      slideMs,
+      revision: record.revision,
+      ...accumulator.summary(),
+      closedBy,
+    }
+    out.emit(TOPICS.windows, WINDOW, tenant, device, result)
+  }
+
+  /** Lets go of panes and windows that can no longer change. */
+  #forget(metric: MetricWindows, watermark: number): void {
+    let gone = 0
+    while (gone < metric.panes.length && this.#expiresAt((metric.panes[gone] as Pane).startTs) <= watermark) gone++
+    for (const pane of metric.panes.splice(0, gone)) {
+      if (this.#pool.length < PANES_POOLED_MAX) this.#pool.push(pane)
+    }
+    const lateness = this.#config.allowedLatenessMs
+    metric.emitted = metric.emitted.filter(
+      (window) => window.startTs + (this.#specs[window.spec] as WindowSpec).sizeMs + lateness > watermark,
+    )
+  }
+
+  #emitLate(state: DeviceWindows, reading: LoggedReading, latenessMs: number, out: OperatorOutput): void {
+    this.#counters.late.inc()
+    const { tenant, device } = state
+    const { ts, receivedAt, partition, offset } = reading
+    const late: LateReading = { tenant, device, ts, receivedAt, latenessMs, partition, offset }
+    out.emit(TOPICS.late, LATE_READING, tenant, device, late)
+  }
+}

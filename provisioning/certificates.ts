@@ -1,0 +1,191 @@
+import type { Counter } from 'prom-client'
+import { CERTIFICATES_COLLECTION, CRL_REASONS, normaliseSerial, type CertificateRecord, type CrlReason } from '../contracts/certificate.ts'
+import { DEVICE_EVENT, type DeviceEvent } from '../contracts/device-event.ts'
+import { deviceKey, TOPICS } from '../contracts/topics.ts'
+import { InternalError, InvalidInputError, NotFoundError } from '../kernel/errors.ts'
+import type { Logger } from '../kernel/log.ts'
+import type { Metrics } from '../kernel/metrics.ts'
+import type { Service } from '../kernel/service.ts'
+import type { Clock } from '../kernel/time.ts'
+import type { Collection, Documents, Filter, Stored } from '../storage/documents/documents.ts'
+import type { EventLog } from '../storage/event-log/event-log.ts'
+import type { CertificateAuthority, DeviceCertificateRequest } from './authority.ts'
+import type { CrlEntry } from './crl.ts'
+
+export interface CertificatesOptions {
+  documents: Documents
+  eventLog: EventLog
+  authority: CertificateAuthority
+  clock: Clock
+  log: Logger
+  metrics: Metrics
+}
+
+export interface CertificateQuery {
+  tenant: string
+  device?: string
+  state?: CertificateRecord['state']
+  /** Page size, at least 1. */
+  limit: number
+  /** `next` of the page before. */
+  cursor?: string
+}
+
+export type StoredCertificate = CertificateRecord & Stored
+
+const SPEC = {
+  name: CERTIFICATES_COLLECTION,
+  indexes: [
+    { name: 'by-device', paths: ['tenant', 'device', 'issuedAt'] },
+    { name: 'by-tenant', paths: ['tenant', 'issuedAt'] },
+    { name: 'by-state', paths: ['state', 'notAfter'] },
+  ],
+} as const
+
+/** Every certificate issued, and its revocation. Records are written before a certificate leaves, so that each can be revoked. */
+export class Certificates implements Service {
+  readonly name = 'certificates'
+  readonly #options: CertificatesOptions
+  readonly #issuedTotal: Counter<'door'>
+  readonly #revokedTotal: Counter<'reason'>
+  #collection: Collection<CertificateRecord> | undefined
+  #revision = 0
+
+  constructor(options: CertificatesOptions) {
+    this.#options = options
+    this.#issuedTotal = options.metrics.counter('provisioning_issued_certificates_total', 'Device certificates issued.', ['door'])
+    this.#revokedTotal = options.metrics.counter('provisioning_revoked_certificates_total', 'Device certificates revoked.', ['reason'])
+  }
+
+  /** Opens the collection, and announces revocations that a crash cut off before their event. */
+  async start(): Promise<void> {
+    if (this.#collection !== undefined) return
+    const collection = await this.#options.documents.collection<CertificateRecord>(SPEC)
+    for (const record of await collection.find({ state: 'revoked', announced: false })) await this.#announce(collection, record)
+    this.#collection = collection
+  }
+
+  stop(): Promise<void> {
+    this.#collection = undefined
+    return Promise.resolve()
+  }
+
+  /** Grows with every revocation in this process: whoever caches what is revoked compares it. */
+  get revision(): number {
+    return this.#revision
+  }
+
+  /** Signs and records; resolves when the record is durable. The caller has decided that this device may have it. */
+  async issue(request: DeviceCertificateRequest, door: string): Promise<StoredCertificate> {
+    const signed = await this.#options.authority.signDevice(request)
+    const { tenant, device } = request
+    const result = await this.#opened().insert(signed.serial, {
+      serial: signed.serial,
+      tenant,
+      device,
+      state: 'valid',
+      notBefore: signed.notBeforeMs,
+      notAfter: signed.notAfterMs,
+      issuedAt: this.#options.clock.nowMs(),
+      revokedAt: null,
+      reason: null,
+      announced: false,
+      pem: signed.pem,
+      door,
+    })
+    if (result.status !== 'written') throw new InternalError(`the random serial ${signed.serial} exists already`)
+    this.#issuedTotal.inc({ door })
+    this.#options.log.info({ tenant, device, serial: signed.serial, door }, 'certificate issued')
+    return result.document
+  }
+
+  /** `serial` in any case, colons allowed. Throws NotFoundError, also for another tenant's. */
+  async get(tenant: string, serial: string): Promise<StoredCertificate> {
+    const normal = normaliseSerial(serial)
+    const record = normal === undefined ? null : await this.#opened().get(normal)
+    if (record === null || record.tenant !== tenant) throw new NotFoundError(`There is no certificate with serial ${serial.slice(0, 64)}.`)
+    return record
+  }
+
+  /** Newest first. Throws InvalidInputError for a cursor that is not one of ours. */
+  async list(query: CertificateQuery): Promise<{ items: StoredCertificate[]; next: string | null }> {
+    const conditions: Filter[] = [{ tenant: query.tenant }]
+    if (query.device !== undefined) conditions.push({ device: query.device })
+    if (query.state !== undefined) conditions.push({ state: query.state })
+    if (query.cursor !== undefined) conditions.push(after(query.cursor))
+    const found = await this.#opened().find({ $and: conditions }, { sort: { issuedAt: -1, _id: -1 }, limit: query.limit + 1 })
+    const items = found.slice(0, query.limit)
+    const last = items.at(-1)
+    return { items, next: found.length > query.limit && last !== undefined ? `${last.issuedAt}-${last._id}` : null }
+  }
+
+  /**
+   * Revokes: the record first, then the event that closes sessions; durable before it answers. Revoking again answers the first
+   * revocation as it stands (and sends its event if a crash had cut it off). `reason` is a CRLReason name, RFC 5280 §5.3.1.
+   * Throws InvalidInputError naming `reason`, NotFoundError.
+   */
+  async revoke(tenant: string, serial: string, reason: string): Promise<StoredCertificate> {
+    if (!isReason(reason)) {
+      throw new InvalidInputError(
+        `reason: "${reason.slice(0, 64)}" is not a reason to revoke; allowed: ${Object.keys(CRL_REASONS).join(', ')}`,
+        {
+          details: { field: 'reason' },
+        },
+      )
+    }
+    let record = await this.get(tenant, serial)
+    while (record.state === 'valid') {
+      const change = { $set: { state: 'revoked', revokedAt: this.#options.clock.nowMs(), reason } }
+      const result = await this.#opened().update(record._id, change, record.version)
+      if (result.status === 'written') {
+        this.#revision++
+        this.#revokedTotal.inc({ reason })
+        this.#options.log.info({ tenant, device: record.device, serial: record._id, reason }, 'certificate revoked')
+      }
+      record = result.status === 'written' ? result.document : await this.get(tenant, serial)
+    }
+    return record.announced ? record : this.#announce(this.#opened(), record)
+  }
+
+  /** What a CRL lists: revoked, and not yet expired at `nowMs` for longer than `graceMs`. RFC 5280 §5 */
+  async revoked(nowMs: number, graceMs: number): Promise<CrlEntry[]> {
+    const records = await this.#opened().find({ state: 'revoked', notAfter: { $gte: nowMs - graceMs } })
+    return records.map((record) => ({ serial: record._id, revokedAtMs: record.revokedAt ?? record.issuedAt, reason: reasonOf(record) }))
+  }
+
+  async #announce(collection: Collection<CertificateRecord>, record: StoredCertificate): Promise<StoredCertificate> {
+    const { tenant, device } = record
+    const event: DeviceEvent = {
+      event: 'certificate-revoked',
+      tenant,
+      device,
+      serial: record._id,
+      reason: reasonOf(record),
+      at: record.revokedAt ?? this.#options.clock.nowMs(),
+    }
+    const message = { key: deviceKey(tenant, device), schema: DEVICE_EVENT, value: Buffer.from(JSON.stringify(event)) }
+    await this.#options.eventLog.append(TOPICS.deviceEvents, [message])
+    const result = await collection.update(record._id, { $set: { announced: true } })
+    return result.status === 'written' ? result.document : record
+  }
+
+  #opened(): Collection<CertificateRecord> {
+    if (this.#collection === undefined) throw new InternalError('certificates are used before their start or after their stop')
+    return this.#collection
+  }
+}
+
+function isReason(text: string): text is CrlReason {
+  return Object.hasOwn(CRL_REASONS, text)
+}
+
+function reasonOf(record: CertificateRecord): CrlReason {
+  return record.reason !== null && isReason(record.reason) ? record.reason : 'unspecified'
+}
+
+function after(cursor: string): Filter {
+  const match = /^(\d{1,16})-([0-9A-F]{1,40})$/.exec(cursor)
+  if (match === null) throw new InvalidInputError('cursor: is not one that a list answered', { details: { field: 'cursor' } })
+  const issuedAt = Number(match[1])
+  return { $or: [{ issuedAt: { $lt: issuedAt } }, { issuedAt, _id: { $lt: match[2] } }] }
+}

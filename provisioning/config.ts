@@ -1,0 +1,177 @@
+import { Type, type Static } from 'typebox'
+
+const DAY_MS = 86_400_000
+
+/** Certificates, the doors to them, and the two listeners that devices and verifiers use. */
+export const ProvisioningConfigSchema = Type.Object(
+  {
+    serverNames: Type.Array(Type.String({ minLength: 1, maxLength: 253, pattern: '^[A-Za-z0-9*:][A-Za-z0-9.:_-]*$' }), {
+      default: [],
+      maxItems: 64,
+      description:
+        'Host names and addresses, besides localhost, 127.0.0.1 and ::1, that our server certificate is made for. The first one is the host of the default pkiUrl.',
+    }),
+    httpsHost: Type.String({
+      default: '0.0.0.0',
+      env: 'FLEETPULSE_HTTPS_HOST',
+      description: 'Address of the device HTTPS listener (EST and HTTPS ingest).',
+    }),
+    httpsPort: Type.Integer({
+      default: 8443,
+      minimum: 0,
+      maximum: 65_535,
+      env: 'FLEETPULSE_HTTPS_PORT',
+      description: 'Port of the device HTTPS listener; 0 takes any free one.',
+    }),
+    pkiHttpHost: Type.String({
+      default: '0.0.0.0',
+      env: 'FLEETPULSE_PKI_HTTP_HOST',
+      description: 'Address of the plain HTTP listener that serves CRL and CA certificates.',
+    }),
+    pkiHttpPort: Type.Integer({
+      default: 8081,
+      minimum: 0,
+      maximum: 65_535,
+      env: 'FLEETPULSE_PKI_HTTP_PORT',
+      description: 'Port of the plain HTTP listener; 0 takes any free one.',
+    }),
+    pkiUrl: Type.String({
+      default: '',
+      pattern: '^(https?://[^\\s/?#]+(/[^\\s?#]*)?)?$',
+      env: 'FLEETPULSE_PKI_URL',
+      description:
+        'Origin written into certificates as CRL address, as verifiers reach it. Empty: http://, the first of serverNames or localhost, and the port of the plain HTTP listener.',
+    }),
+    rootLifetimeDays: Type.Integer({
+      default: 7_305,
+      minimum: 365,
+      maximum: 10_957,
+      description: 'Days a new root CA is valid; used on the first start only. 20 years: longer than the devices that trust it.',
+    }),
+    issuingLifetimeDays: Type.Integer({
+      default: 1_826,
+      minimum: 90,
+      maximum: 3_653,
+      description:
+        'Days a new issuing CA is valid; used on the first start only. 5 years: its key is used every day and lies on this machine.',
+    }),
+    serverLifetimeDays: Type.Number({
+      default: 180,
+      minimum: 0.01,
+      maximum: 366,
+      description: 'Days a server certificate is valid; it renews itself. At most 366, beyond which common TLS clients refuse.',
+    }),
+    deviceLifetimeDays: Type.Number({
+      default: 365,
+      minimum: 0.0001,
+      maximum: 1_826,
+      description:
+        'Days a device certificate is valid. A year: devices lie in stores for months and must still be able to renew, and a stolen key is met by revocation, which every listener obeys at once, not by waiting.',
+    }),
+    backdateMs: Type.Integer({
+      default: 300_000,
+      minimum: 0,
+      maximum: DAY_MS,
+      description: 'ms by which notBefore lies in the past, for devices whose clock is behind.',
+    }),
+    serverRenewAfterFraction: Type.Number({
+      default: 0.66,
+      minimum: 0.05,
+      maximum: 0.95,
+      description: 'Part of its lifetime after which the server certificate is renewed; the rest is time to notice that renewal fails.',
+    }),
+    serverCheckIntervalMs: Type.Integer({
+      default: 3_600_000,
+      minimum: 1_000,
+      maximum: DAY_MS,
+      description:
+        'ms between looks at whether the server certificate is due. Short against its lifetime, and a machine that slept notices soon.',
+    }),
+    tokenLifetimeMs: Type.Integer({
+      default: DAY_MS,
+      minimum: 1_000,
+      maximum: 90 * DAY_MS,
+      description:
+        'ms for which an enrolment token may be used. A day: enough to carry it to the device, short enough to be forgotten on paper.',
+    }),
+    tokenSweepIntervalMs: Type.Integer({
+      default: 3_600_000,
+      minimum: 1_000,
+      maximum: DAY_MS,
+      description: 'ms between removals of expired enrolment tokens.',
+    }),
+    tokensMax: Type.Integer({
+      default: 200_000,
+      minimum: 1,
+      maximum: 10_000_000,
+      description: 'Enrolment tokens, used or not, that may be stored at once until they expire.',
+    }),
+    crlLifetimeMs: Type.Integer({
+      default: DAY_MS,
+      minimum: 10_000,
+      maximum: 30 * DAY_MS,
+      description: 'ms from thisUpdate to nextUpdate of the CRL: how long a verifier may keep a copy.',
+    }),
+    crlRefreshAfterFraction: Type.Number({
+      default: 0.5,
+      minimum: 0.05,
+      maximum: 0.95,
+      description: 'Part of its lifetime after which an unchanged CRL is signed anew, so that no copy handed out is about to end.',
+    }),
+    rsaBitsMin: Type.Integer({
+      default: 2_048,
+      minimum: 2_048,
+      maximum: 4_096,
+      description: 'Smallest RSA device key, in bits (112-bit strength, NIST SP 800-57).',
+    }),
+    rsaBitsMax: Type.Integer({
+      default: 4_096,
+      minimum: 2_048,
+      maximum: 16_384,
+      description: 'Largest RSA device key, in bits; each handshake pays for it.',
+    }),
+    estBodyBytesMax: Type.Integer({
+      default: 16_384,
+      minimum: 1_024,
+      maximum: 1_048_576,
+      description: 'Bytes of an EST request; a CSR with RSA 4096 takes about 2 500.',
+    }),
+    telemetryBodyBytesMax: Type.Integer({
+      default: 262_144,
+      minimum: 256,
+      maximum: 16_777_216,
+      description: 'Bytes of one HTTPS telemetry request.',
+    }),
+    connectionsMax: Type.Integer({
+      default: 5_000,
+      minimum: 1,
+      maximum: 200_000,
+      description: 'Open connections of each of the two listeners; more are closed at once.',
+    }),
+    requestTimeoutMs: Type.Integer({
+      default: 30_000,
+      minimum: 100,
+      maximum: 600_000,
+      description: 'ms a client may take to send a whole request, TLS handshake apart (which has the same bound).',
+    }),
+    keepAliveTimeoutMs: Type.Integer({
+      default: 65_000,
+      minimum: 100,
+      maximum: 3_600_000,
+      description: 'ms an idle connection stays open between two requests.',
+    }),
+    drainTimeoutMs: Type.Integer({
+      default: 3_000,
+      minimum: 0,
+      maximum: 60_000,
+      description: 'ms that requests in flight get to finish when the listener stops.',
+    }),
+  },
+  { additionalProperties: false, default: {} },
+)
+export type ProvisioningConfig = Static<typeof ProvisioningConfigSchema>
+
+/** Days, possibly fractions of one, in ms. */
+export function daysMs(days: number): number {
+  return Math.round(days * DAY_MS)
+}

@@ -1,0 +1,71 @@
+import { createPublicKey, webcrypto, X509Certificate } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { writeFileAtomically } from '../kernel/files.ts'
+import { InvalidInputError } from '../kernel/errors.ts'
+import { isDeviceId } from '../contracts/device.ts'
+import { newPrivateKeyPem, readCaKey } from './ca-key.ts'
+import { publicKeyOf } from './make-pki.ts'
+import { x509 } from './x509.ts'
+
+/** What a device needs to connect; PEM texts. */
+export interface DeviceBundle {
+  /** Private key, PKCS#8. It is made here and goes nowhere else. */
+  keyPem: string
+  /** Leaf and issuing CA. */
+  certPem: string
+  /** Root and issuing CA: what to trust. */
+  caPem: string
+}
+
+/** Gets a certificate for a request: over EST (est-client.ts) or by any other door. */
+export type Enrol = (csrPem: string) => Promise<Omit<DeviceBundle, 'keyPem'>>
+
+/** A new ECDSA P-256 key and a PKCS#10 request signed with it, CN = device id. */
+export async function newDeviceRequest(deviceId: string): Promise<{ keyPem: string; csrPem: string }> {
+  if (!isDeviceId(deviceId))
+    throw new InvalidInputError(`device: "${deviceId.slice(0, 64)}" is not a device id`, { details: { field: 'device' } })
+  const keyPem = await newPrivateKeyPem()
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
+  const { webKey: privateKey } = await readCaKey(keyPem)
+  const publicKey = await webcrypto.subtle.importKey('spki', publicKeyOf(keyPem), algorithm, true, ['verify'])
+  const request = await x509.Pkcs10CertificateRequestGenerator.create({
+    name: [{ CN: [deviceId] }],
+    keys: { privateKey, publicKey },
+    signingAlgorithm: algorithm,
+  })
+  return { keyPem, csrPem: `${request.toString('pem')}\n` }
+}
+
+/** Makes a key, has it enrolled, and answers everything the device needs, in memory. Throws what `enrol` throws. */
+export async function enrolDevice(deviceId: string, enrol: Enrol): Promise<DeviceBundle> {
+  const { keyPem, csrPem } = await newDeviceRequest(deviceId)
+  const answer = await enrol(csrPem)
+  const leaf = new X509Certificate(answer.certPem)
+  if (!leaf.publicKey.equals(createPublicKey(keyPem))) {
+    throw new InvalidInputError(`the certificate answered for ${deviceId} is for another key`, {
+      remedy: 'Enrol again; if it stays so, the server is at fault.',
+    })
+  }
+  return { keyPem, ...answer }
+}
+
+/** Writes `key.pem` (mode 0600), `cert.pem` and `ca.pem` into a folder, made if needed (mode 0700). */
+export async function writeDeviceBundle(folder: string, bundle: DeviceBundle): Promise<void> {
+  await writeFileAtomically(join(folder, 'key.pem'), bundle.keyPem, 0o600)
+  await writeFileAtomically(join(folder, 'cert.pem'), bundle.certPem, 0o644)
+  await writeFileAtomically(join(folder, 'ca.pem'), bundle.caPem, 0o644)
+}
+
+/** Reads what `writeDeviceBundle` wrote; undefined when the folder holds no whole bundle. */
+export async function readDeviceBundle(folder: string): Promise<DeviceBundle | undefined> {
+  try {
+    const [keyPem, certPem, caPem] = await Promise.all(
+      ['key.pem', 'cert.pem', 'ca.pem'].map((name) => readFile(join(folder, name), 'utf8')),
+    )
+    return { keyPem: keyPem as string, certPem: certPem as string, caPem: caPem as string }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}

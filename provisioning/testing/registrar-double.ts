@@ -1,0 +1,66 @@
+import { GENERIC_TYPE, type Device, type DeviceState } from '../../contracts/device.ts'
+import type { DeviceRegistrar, Provisioning, Registration } from '../../contracts/registrar.ts'
+import type { Admission, RegistryView } from '../../contracts/registry-view.ts'
+import type { Certificates } from '../certificates.ts'
+
+type Expelled = Parameters<Parameters<RegistryView['onExpelled']>[0]>[0]
+
+/** The device registry as the doors see it, scripted: its real rules are tested with it. */
+export class RegistrarDouble implements DeviceRegistrar, RegistryView {
+  readonly devices = new Map<string, Device>()
+  readonly revokedSerials = new Set<string>()
+  readonly #listeners = new Set<(expelled: Expelled) => void>()
+  readonly #types = new Set([GENERIC_TYPE, 'pump'])
+
+  ensureRegistered(tenant: string, device: string, type: string | undefined): Promise<Registration> {
+    const known = this.devices.get(`${tenant}/${device}`)
+    if (type !== undefined && !this.#types.has(type)) return Promise.resolve({ status: 'refused', reason: 'unknown-type' })
+    if (known?.state === 'decommissioned') return Promise.resolve({ status: 'refused', reason: 'decommissioned' })
+    if (known !== undefined && type !== undefined && known.type !== type)
+      return Promise.resolve({ status: 'refused', reason: 'other-type' })
+    const found = known ?? { id: device, tenant, type: type ?? GENERIC_TYPE, state: 'registered', labels: {}, createdAt: 0, updatedAt: 0 }
+    this.devices.set(`${tenant}/${device}`, found)
+    return Promise.resolve({ status: 'registered', device: found, created: known === undefined })
+  }
+
+  markProvisioned(tenant: string, device: string): Promise<Provisioning> {
+    const found = this.devices.get(`${tenant}/${device}`)
+    if (found === undefined) return Promise.resolve({ status: 'refused', reason: 'unknown-device' })
+    if (found.state === 'suspended' || found.state === 'decommissioned') return Promise.resolve({ status: 'refused', reason: found.state })
+    if (found.state === 'registered') found.state = 'provisioned'
+    return Promise.resolve({ status: 'provisioned', device: found })
+  }
+
+  findDevice(tenant: string, device: string): Promise<Device | undefined> {
+    return Promise.resolve(this.devices.get(`${tenant}/${device}`))
+  }
+
+  admit(tenant: string, device: string, serial: string): Admission {
+    const found = this.devices.get(`${tenant}/${device}`)
+    if (found === undefined) return { status: 'refused', reason: 'unknown-device' }
+    if (this.revokedSerials.has(serial)) return { status: 'refused', reason: 'certificate-revoked' }
+    if (found.state === 'suspended' || found.state === 'decommissioned') return { status: 'refused', reason: found.state }
+    return { status: 'admitted', device: found }
+  }
+
+  typeOf(): undefined {
+    return undefined
+  }
+
+  onExpelled(listener: (expelled: Expelled) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  setState(tenant: string, device: string, state: DeviceState): void {
+    const found = this.devices.get(`${tenant}/${device}`)
+    if (found !== undefined) found.state = state
+  }
+
+  /** Revokes, and tells the doors as the registry does when it reads the event. */
+  async revokeAndExpel(certificates: Certificates, tenant: string, device: string, serial: string): Promise<void> {
+    await certificates.revoke(tenant, serial, 'keyCompromise')
+    this.revokedSerials.add(serial)
+    for (const listener of this.#listeners) listener({ tenant, device, serial, reason: 'certificate-revoked' })
+  }
+}

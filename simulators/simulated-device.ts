@@ -1,0 +1,139 @@
+import { describeError } from '../kernel/errors.ts'
+import type { Logger } from '../kernel/log.ts'
+import { seededRandom, systemRandom, type Random } from '../kernel/random.ts'
+import { backoffDelayMs } from '../kernel/retry.ts'
+import { sleep, type Clock } from '../kernel/time.ts'
+import type { DeviceBundle } from '../provisioning/device-bundle.ts'
+import { DeviceConnection } from './device-connection.ts'
+import { valueAt, type DeviceProfile, type Fault } from './device-profiles.ts'
+import type { Latencies } from './latencies.ts'
+
+export interface SimulatedDeviceOptions {
+  id: string
+  profile: DeviceProfile
+  bundle: DeviceBundle
+  host: string
+  port: number
+  boot: string
+  seed: number
+  /** Readings sent and not yet acknowledged at most; then it waits. */
+  inflightMax: number
+  clock: Clock
+  log: Logger
+  ackLatencies: Latencies
+}
+
+interface Unacked {
+  seq: number
+  payload: Buffer
+  sentAtMs: number
+}
+
+const KEEP_ALIVE_S = 60
+const RECONNECT = { initialMs: 200, maxMs: 5_000, factor: 2, jitter: 0.5 }
+
+/** One device: it measures, publishes with boot and seq, keeps what is not acknowledged, and sends that again after a reconnect. */
+export class SimulatedDevice {
+  readonly #options: SimulatedDeviceOptions
+  readonly #random: Random
+  readonly #phase: number
+  readonly #unacked = new Map<number, Unacked>()
+  #connection: DeviceConnection | undefined
+  #connected = false
+  readonly #stopping = new AbortController()
+  sent = 0
+  acked = 0
+  reconnects = 0
+  /** Sequence number of the latest acknowledged reading, and when it was sent. */
+  lastAcked: { seq: number; sentAtMs: number } | undefined
+  fault: Fault | undefined
+
+  constructor(options: SimulatedDeviceOptions) {
+    this.#options = options
+    this.#random = seededRandom(`${options.seed}/${options.id}`)
+    this.#phase = this.#random.next() * 2 * Math.PI
+  }
+
+  get id(): string {
+    return this.#options.id
+  }
+  get boot(): string {
+    return this.#options.boot
+  }
+  get unacked(): number {
+    return this.#unacked.size
+  }
+  get isReady(): boolean {
+    return this.#connected && this.#unacked.size < this.#options.inflightMax
+  }
+
+  async connect(): Promise<void> {
+    const { host, port, id, bundle } = this.#options
+    const connection = new DeviceConnection({ host, port, device: id, bundle, keepAliveS: KEEP_ALIVE_S, onAcked: (ids) => this.#onAcked(ids), onClosed: (error) => this.#onClosed(error) })
+    await connection.open()
+    this.#connection = connection
+    this.#connected = true
+    const again = [...this.#unacked.values()]
+    this.#unacked.clear()
+    for (const entry of again) this.#unacked.set(connection.publish(entry.payload), entry)
+  }
+
+  /** Measures and publishes one reading; false when it has to wait for acknowledgements, or is silent by fault. */
+  publishReading(): boolean {
+    if (!this.isReady || this.#connection === undefined) return false
+    const ts = this.#options.clock.nowMs()
+    const fault = this.fault !== undefined && ts >= this.fault.fromTs && ts < this.fault.toTs ? this.fault : undefined
+    if (fault?.kind === 'silence') return false
+    const values: Record<string, number> = {}
+    for (const [metric, profile] of Object.entries(this.#options.profile.metrics)) {
+      values[metric] = valueAt(profile, this.#phase, ts, fault?.metric === metric ? fault : undefined, this.#random)
+    }
+    const seq = this.sent++
+    const payload = Buffer.from(JSON.stringify({ ts, boot: this.#options.boot, seq, values }))
+    this.#unacked.set(this.#connection.publish(payload), { seq, payload, sentAtMs: this.#options.clock.monotonicMs() })
+    return true
+  }
+
+  ping(): void {
+    if (this.#connected) this.#connection?.ping()
+  }
+
+  stop(): void {
+    this.#stopping.abort()
+    this.#connection?.close()
+  }
+
+  #onAcked(packetIds: readonly number[]): void {
+    const nowMs = this.#options.clock.monotonicMs()
+    for (const id of packetIds) {
+      const entry = this.#unacked.get(id)
+      if (entry === undefined) continue
+      this.#unacked.delete(id)
+      this.acked++
+      this.#options.ackLatencies.add(nowMs - entry.sentAtMs)
+      this.lastAcked = { seq: entry.seq, sentAtMs: entry.sentAtMs }
+    }
+  }
+
+  #onClosed(error: Error | undefined): void {
+    this.#connected = false
+    if (this.#stopping.signal.aborted) return
+    this.reconnects++
+    this.#options.log.warn({ device: this.id, error: error === undefined ? 'closed by the broker' : describeError(error) }, 'simulated device lost its connection')
+    void this.#reconnect()
+  }
+
+  async #reconnect(): Promise<void> {
+    const { clock, log } = this.#options
+    for (let attempt = 1; !this.#stopping.signal.aborted; attempt++) {
+      await sleep(clock, backoffDelayMs(RECONNECT, attempt, systemRandom), this.#stopping.signal)
+      if (this.#stopping.signal.aborted) return
+      try {
+        await this.connect()
+        return
+      } catch (error) {
+        log.debug({ device: this.id, attempt, error: describeError(error) }, 'simulated device cannot connect yet')
+      }
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import { Type, type Static } from 'typebox'
+
+/** Settings of the documents store on LMDB. */
+export const DocumentsConfigSchema = Type.Object(
+  {
+    documentBytesMax: Type.Integer({
+      default: 4_194_304,
+      minimum: 1_024,
+      maximum: 16_777_216,
+      description: "Bytes of one document as JSON; a larger one is refused. At most MongoDB's own bound of 16 MiB.",
+    }),
+    indexEntriesMax: Type.Integer({
+      default: 1_000,
+      minimum: 1,
+      maximum: 100_000,
+      description: 'Entries that one document may have in one index (one per element of an indexed array); more are refused.',
+    }),
+    scanSliceDocuments: Type.Integer({
+      default: 200,
+      minimum: 1,
+      maximum: 100_000,
+      description: 'Documents looked at before a search lets other work of its thread go first: about a millisecond of work.',
+    }),
+    deleteSliceDocuments: Type.Integer({
+      default: 500,
+      minimum: 1,
+      maximum: 100_000,
+      description: 'Documents that deleteMany removes in one transaction; writers of other threads get their turn in between.',
+    }),
+  },
+  { additionalProperties: false, default: {} },
+)
+
+export type DocumentsConfig = Static<typeof DocumentsConfigSchema>

@@ -1,0 +1,128 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { open, type Database, type RootDatabase, type Transaction } from 'lmdb'
+import { StoreError } from '../../kernel/errors.ts'
+import { commitCause, corrupt, newer, toStoreError } from './lmdb-errors.ts'
+import { checkLmdbHeader } from './lmdb-header.ts'
+
+/** Version of everything this adapter keeps; raised when an older program could no longer read it. */
+export const STORE_FORMAT_VERSION = 1
+
+const BINARY = { encoding: 'binary', keyEncoding: 'binary', cache: false } as const
+const DATABASES_MAX = 4
+const FORMAT_KEY = 'format'
+
+/**
+ * The LMDB environment: three databases, opened by any number of threads of one process over the same folder.
+ * A commit is flushed before it becomes visible (no overlapping sync): nobody acts on a document that a power cut could take back.
+ */
+export class LmdbStore {
+  readonly directory: string
+  /** `format`, `next-number` and one record per collection. */
+  readonly meta: Database<unknown, string>
+  /** Collection number and id → document. */
+  readonly documents: Database<Buffer, Buffer>
+  /** Index number, values and id → id. */
+  readonly indexes: Database<string, Buffer>
+  readonly #root: RootDatabase<Buffer, Buffer>
+  #active = 0
+  #closing = false
+  #onIdle: (() => void) | undefined
+
+  private constructor(directory: string) {
+    this.directory = directory
+    this.#root = open<Buffer, Buffer>({
+      ...BINARY,
+      path: directory,
+      // Otherwise a folder with a dot in its name is taken for a file.
+      noSubdir: false,
+      maxDbs: DATABASES_MAX,
+      overlappingSync: false,
+      // Its own batches have a promise that nobody holds, and a failed commit would end the process with an unhandled rejection.
+      eventTurnBatching: false,
+    })
+    this.meta = this.#root.openDB('meta', { encoding: 'json', cache: false })
+    this.documents = this.#root.openDB('documents', { ...BINARY })
+    this.indexes = this.#root.openDB('indexes', { encoding: 'string', keyEncoding: 'binary', cache: false })
+  }
+
+  /** Throws StoreError STORE_UNUSABLE, STORE_CORRUPT, STORE_NEWER or STORE_FULL; then nothing was changed. */
+  static async open(directory: string): Promise<LmdbStore> {
+    try {
+      mkdirSync(directory, { recursive: true, mode: 0o700 })
+      checkLmdbHeader(join(directory, 'data.mdb'))
+      const store = new LmdbStore(directory)
+      try {
+        await store.write(() => store.#checkFormat())
+      } catch (error) {
+        await store.close()
+        throw error
+      }
+      return store
+    } catch (error) {
+      throw toStoreError(error, directory)
+    }
+  }
+
+  /**
+   * Runs `step` inside the one write transaction that LMDB allows in all threads and processes; resolves with its answer when that is durable.
+   * When it throws, nothing of it is kept. Steps of one turn of the event loop share a commit.
+   */
+  async write<T>(step: () => T): Promise<T> {
+    this.#begin()
+    try {
+      return await this.#root.childTransaction(step)
+    } catch (error) {
+      throw toStoreError(await commitCause(error), this.directory)
+    } finally {
+      this.#end()
+    }
+  }
+
+  /** Runs `look` on one unchanging state of the store: the newest that was committed by any thread before the call. */
+  async read<T>(look: (transaction: Transaction) => T | Promise<T>): Promise<T> {
+    this.#begin()
+    try {
+      // Without it a thread would see the state of its first read in this turn of the event loop.
+      this.#root.resetReadTxn()
+      const transaction = this.#root.useReadTransaction()
+      try {
+        return await look(transaction)
+      } finally {
+        transaction.done()
+      }
+    } catch (error) {
+      throw toStoreError(error, this.directory)
+    } finally {
+      this.#end()
+    }
+  }
+
+  /** Lets what is under way finish, then closes. */
+  async close(): Promise<void> {
+    this.#closing = true
+    if (this.#active > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
+    await this.#root.close()
+  }
+
+  #begin(): void {
+    if (this.#closing) throw new StoreError('STORE_UNUSABLE', `the documents store in ${this.directory} is closed`)
+    this.#active++
+  }
+
+  #end(): void {
+    this.#active--
+    if (this.#active === 0) this.#onIdle?.()
+  }
+
+  #checkFormat(): void {
+    const format = this.meta.get(FORMAT_KEY)
+    if (format === undefined) {
+      this.meta.putSync(FORMAT_KEY, { version: STORE_FORMAT_VERSION })
+      return
+    }
+    const version = typeof format === 'object' && format !== null && 'version' in format ? format.version : undefined
+    if (!Number.isInteger(version)) throw corrupt(`the documents store in ${this.directory} does not say its format`)
+    if (Number(version) > STORE_FORMAT_VERSION) throw newer(this.directory)
+  }
+}

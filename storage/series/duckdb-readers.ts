@@ -1,0 +1,115 @@
+import type { DuckDBConnection, DuckDBPreparedStatement, DuckDBValue } from '@duckdb/node-api'
+import { EnvironmentError, TimeoutError } from '../../kernel/errors.ts'
+import { BoundedQueue } from '../../kernel/bounded-queue.ts'
+import type { Clock } from '../../kernel/time.ts'
+
+/** A value bound to a statement: text, a safe integer, or nothing. */
+export type Parameter = string | number
+export type Row = readonly DuckDBValue[]
+
+/** What a query may do with the connection it was lent. */
+export interface Query {
+  /** Runs one statement with `$1`… bound. Integers are bound as BIGINT, so that comparisons stay exact and indexes on blocks work. */
+  rows(statement: string, parameters: readonly Parameter[]): Promise<Row[]>
+  readonly sql: DuckDBConnection
+}
+
+export interface ReadersOptions {
+  clock: Clock
+  queryTimeoutMs: number
+  readQueueMax: number
+}
+
+/** A few connections for queries, lent to one query at a time; a query that takes too long is interrupted. */
+export class Readers {
+  readonly #options: ReadersOptions
+  readonly #connections: readonly DuckDBConnection[]
+  readonly #idle: DuckDBConnection[]
+  readonly #waiting: BoundedQueue<(connection: DuckDBConnection) => void>
+  readonly #drainWaiters: (() => void)[] = []
+  #closed = false
+
+  constructor(connections: readonly DuckDBConnection[], options: ReadersOptions) {
+    this.#connections = connections
+    this.#idle = [...connections]
+    this.#options = options
+    this.#waiting = new BoundedQueue('queue of series queries (series.readQueueMax)', options.readQueueMax)
+  }
+
+  /** TimeoutError after `queryTimeoutMs` of running; LimitError when too many wait. */
+  async run<T>(what: string, run: (query: Query) => Promise<T>): Promise<T> {
+    const connection = this.#idle.pop() ?? (await this.#wait())
+    try {
+      if (this.#closed) throw new EnvironmentError('STORE_STOPPED', `the series store closed before it could ${what}`, { remedy: 'Ask again after the restart.' })
+      return await bounded(connection, what, this.#options, run)
+    } finally {
+      this.#giveBack(connection)
+    }
+  }
+
+  /** Interrupts running queries, turns waiting ones away, and resolves when none is left. */
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const connection of this.#connections) connection.interrupt()
+    while (this.#idle.length < this.#connections.length) await new Promise<void>((resolve) => this.#drainWaiters.push(resolve))
+  }
+
+  #wait(): Promise<DuckDBConnection> {
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  #giveBack(connection: DuckDBConnection): void {
+    const next = this.#waiting.shift()
+    if (next !== undefined) return next(connection)
+    this.#idle.push(connection)
+    if (this.#idle.length === this.#connections.length) for (const resolve of this.#drainWaiters.splice(0)) resolve()
+  }
+}
+
+/** Runs a query on a connection of one's own, interrupting it after the timeout. */
+export async function bounded<T>(
+  sql: DuckDBConnection,
+  what: string,
+  options: { clock: Clock; queryTimeoutMs: number },
+  run: (query: Query) => Promise<T>,
+): Promise<T> {
+  let timedOut = false
+  const late = (): TimeoutError =>
+    new TimeoutError(`${what} took longer than ${options.queryTimeoutMs} ms (series.queryTimeoutMs)`, { remedy: 'Ask for a shorter time or one device.' })
+  const timer = options.clock.after(options.queryTimeoutMs, () => {
+    timedOut = true
+    sql.interrupt()
+  })
+  const rows = async (statement: string, parameters: readonly Parameter[]): Promise<Row[]> => {
+    // An interrupt between two statements is forgotten by DuckDB, so it is remembered here.
+    if (timedOut) throw late()
+    return await fetchRows(sql, statement, parameters)
+  }
+  try {
+    return await run({ rows, sql })
+  } catch (error) {
+    if (timedOut && !(error instanceof TimeoutError)) throw new TimeoutError(late().message, { cause: error })
+    throw error
+  } finally {
+    timer.cancel()
+  }
+}
+
+async function fetchRows(sql: DuckDBConnection, statement: string, parameters: readonly Parameter[]): Promise<Row[]> {
+  const prepared: DuckDBPreparedStatement = await sql.prepare(statement)
+  try {
+    parameters.forEach((parameter, index) => {
+      if (typeof parameter === 'string') prepared.bindVarchar(index + 1, parameter)
+      else prepared.bindBigInt(index + 1, BigInt(parameter))
+    })
+    const result = await prepared.run()
+    const rows: Row[] = []
+    // Chunk by chunk (2048 rows), so that turning a large page into objects lets others run in between.
+    for (let chunk = await result.fetchChunk(); chunk !== null && chunk.rowCount > 0; chunk = await result.fetchChunk()) {
+      for (const row of chunk.getRows()) rows.push(row)
+    }
+    return rows
+  } finally {
+    prepared.destroySync()
+  }
+}
