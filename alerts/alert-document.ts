@@ -57,9 +57,7 @@ export const ALERTS_COLLECTION: CollectionSpec = {
 
 /** The document without what the store added. */
 export function bare(stored: StoredAlert): AlertDocument {
-  const { _id, version, ...document } = stored
-  void _id
-  void version
+  const { _id, version: _version, ...document } = stored
   return document
 }
 

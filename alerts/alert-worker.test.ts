@@ -135,6 +135,30 @@ describe('alert worker', () => {
     )
   })
 
+  it('tells what two alerts of one batch went through when its first commit fails', async () => {
+    const script = [0, 1, 1, 1, 1, 1, 1, 1]
+    const eventLog = flakyLog(engines.eventLog, { next: () => script.shift() ?? 1 }, 0.5)
+    const phases: Anomaly['phase'][] = ['raised', 'cleared', 'raised', 'raised', 'cleared', 'raised']
+    await take(
+      phases.map((phase) => anomaly({ phase })),
+      new Alerts({ ...alertsOptions(engines, { resolveQuietMs: 0 }), eventLog }),
+    )
+    const [documents, changes] = [await stored(), await told()]
+    assert.deepEqual(
+      documents.map((document) => [document.state, document.anomalyCount]),
+      [
+        ['resolved', 1],
+        ['resolved', 2],
+        ['open', 1],
+      ],
+    )
+    assertConsistent(documents, changes)
+    assert.deepEqual(
+      changes.map((change) => change.change),
+      ['opened', 'resolved', 'opened', 'repeated', 'resolved', 'opened'],
+    )
+  })
+
   it('takes an anomaly of the same id once, even appended again', async () => {
     const first = anomaly()
     await take([first, first, anomaly(), first], new Alerts(alertsOptions(engines)))

@@ -126,8 +126,9 @@ function learnLevels(state: SeriesState, value: number, tsMs: number, seenAs: As
   const slowError = core[ERRORS + BY_SLOW]!
   const trusting = seen <= TRUST_AFTER
   const most = TEACH_MAX * slowError + seenAs.floor
-  core[BEYOND_RUN] = Math.abs(value - slow) > most ? Math.min(RUN_MAX, core[BEYOND_RUN]! + 1) : Math.max(0, core[BEYOND_RUN]! - 1)
-  const release = core[BEYOND_RUN]! > RUN_FREE ? Math.pow(2, (core[BEYOND_RUN]! - RUN_FREE) / RUN_DOUBLES_EVERY) : 1
+  const run = Math.max(0, Math.min(RUN_MAX, core[BEYOND_RUN]! + (Math.abs(value - slow) > most ? 1 : -1)))
+  core[BEYOND_RUN] = run
+  const release = run > RUN_FREE ? Math.pow(2, (run - RUN_FREE) / RUN_DOUBLES_EVERY) : 1
   const limit = trusting ? Infinity : most * release
   const taught = slow + Math.max(-limit, Math.min(limit, value - slow))
 
@@ -156,7 +157,8 @@ function learnLevels(state: SeriesState, value: number, tsMs: number, seenAs: As
     seenAs.floor,
   )
   const change = Math.abs(value - core[LAST]!)
-  if (change > 0 && (core[QUANTUM] === 0 || change < core[QUANTUM]!)) core[QUANTUM] = change
+  const quantum = core[QUANTUM]!
+  if (change > 0 && (quantum === 0 || change < quantum)) core[QUANTUM] = change
   core[LAST] = value
 }
 

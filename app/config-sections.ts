@@ -8,7 +8,7 @@ import { ApiConfigSchema } from '../dashboard/api/config.ts'
 import { IngestConfigSchema } from '../ingest/config.ts'
 import { ProcessingConfigSchema } from '../processing/config.ts'
 import { crossCheckWindowsConfig, WindowsConfigSchema } from '../processing/windows/config.ts'
-import { ProvisioningConfigSchema } from '../provisioning/config.ts'
+import { crossCheckProvisioningConfig, ProvisioningConfigSchema } from '../provisioning/config.ts'
 import { DocumentsConfigSchema } from '../storage/documents/config.ts'
 import { crossCheckEventLogConfig, EventLogConfigSchema } from '../storage/event-log/config.ts'
 import { SeriesConfigSchema } from '../storage/series/config.ts'
@@ -60,6 +60,7 @@ export function crossCheck(config: Config): ConfigFault[] {
     ...anomalyConfigFaults(config.anomaly, 'anomaly'),
     ...crossCheckAlertsConfig(config.alerts, 'alerts'),
     ...crossCheckWebhooksConfig(config.webhooks, 'webhooks'),
+    ...crossCheckProvisioningConfig(config.provisioning, 'provisioning'),
     ...crossCheckEventLogConfig(config.eventLog, 'eventLog'),
   ]
 }

@@ -110,7 +110,7 @@ export const MODULES: ModuleTable = {
     targets: ['processing', 'anomaly'],
     needs: [...STORES, 'series', 'registryView'],
     build: (context, parts) => {
-      const silenceAfterMs = (tenant: string, type: string): number => parts.registryView.type(tenant, type)?.silenceAfterMs ?? 0
+      const silenceAfterMs = (tenant: string, type: string): number | null => parts.registryView.type(tenant, type)?.silenceAfterMs ?? null
       const windows = new WindowOperator({ ...context, config: context.config.windows })
       const anomalies = new AnomalyOperator({ ...context, config: context.config.anomaly, silenceAfterMs })
       return new ReadingsWorker({ ...context, ...parts, config: context.config.processing, operators: [windows, anomalies] })

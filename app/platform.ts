@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { FleetpulseError, InternalError, TimeoutError, describeError } from '../kernel/errors.ts'
-import { createLogger, type Logger, type LogLevel } from '../kernel/log.ts'
+import { createLogger, type Logger } from '../kernel/log.ts'
 import { Metrics } from '../kernel/metrics.ts'
 import { systemRandom } from '../kernel/random.ts'
 import { withTimeout } from '../kernel/retry.ts'
@@ -42,7 +42,7 @@ export class Platform {
   constructor(options: { config: Config; onFailure: (error: Error) => void }) {
     this.#config = options.config
     this.#onFailure = options.onFailure
-    this.#log = createLogger({ level: options.config.platform.logLevel as LogLevel, name: 'edge' })
+    this.#log = createLogger({ level: options.config.platform.logLevel, name: 'edge' })
     this.#folder = new DataFolder(options.config.platform.dataDirectory)
   }
 

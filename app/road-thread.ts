@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { describeError, FleetpulseError, InternalError } from '../kernel/errors.ts'
-import { createLogger, type LogLevel } from '../kernel/log.ts'
+import { createLogger } from '../kernel/log.ts'
 import { Metrics } from '../kernel/metrics.ts'
 import { systemRandom } from '../kernel/random.ts'
 import { withTimeout } from '../kernel/retry.ts'
@@ -18,7 +18,7 @@ const ANSWER_TIMEOUT_MS = 2_000
 const port = parentPort
 if (port === null) throw new InternalError('road-thread.ts runs in a worker thread only')
 const { config, dataDirectory } = workerData as RoadThreadData
-const log = createLogger({ level: config.platform.logLevel as LogLevel, name: 'road' })
+const log = createLogger({ level: config.platform.logLevel, name: 'road' })
 const metrics = new Metrics()
 const answers = new Map<number, (answer: string | Record<string, string>) => void>()
 let asked = 0

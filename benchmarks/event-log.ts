@@ -31,7 +31,14 @@ export async function benchmarkEventLog(report: (figure: Figure) => void): Promi
   const directory = await mkdtemp(join(tmpdir(), 'fleetpulse-bench-log-'))
   const checked = compileSchema(EventLogConfigSchema)({})
   if (checked.status === 'invalid') throw new Error('the default configuration is not valid')
-  const log = new LmdbEventLog({ directory, config: checked.value, clock: systemClock, log: silentLogger, metrics: new Metrics(), topicPrefix: 'bench.' })
+  const log = new LmdbEventLog({
+    directory,
+    config: checked.value,
+    clock: systemClock,
+    log: silentLogger,
+    metrics: new Metrics(),
+    topicPrefix: 'bench.',
+  })
   try {
     await log.start()
     await log.ensureTopics([{ topic: 'readings', partitions: PARTITIONS, retentionBytes: 0, retentionMs: 0 }])
@@ -85,7 +92,11 @@ async function measureReads(log: EventLog, report: (figure: Figure) => void): Pr
     await consumer.close()
     if (bytes !== MESSAGES * VALUE_BYTES) throw new Error(`read ${bytes} bytes instead of ${MESSAGES * VALUE_BYTES}`)
     report({ name: `event_log_reads_${from}_pass`, value: Math.round(MESSAGES / seconds), unit: 'messages/s' })
-    report({ name: `event_log_read_cpu_${from}_pass`, value: round((cpu.user + cpu.system) / MESSAGES), unit: 'CPU-s per million messages' })
+    report({
+      name: `event_log_read_cpu_${from}_pass`,
+      value: round((cpu.user + cpu.system) / MESSAGES),
+      unit: 'CPU-s per million messages',
+    })
   }
 }
 

@@ -45,6 +45,7 @@ export async function benchmarkSeries(report: (figure: SeriesFigure) => void, ro
     await bench.run({ bench: 'series-write-1000', batchRows: 1_000, rows: rows / 4, deviceNameLength: 9 })
     await bench.run({ bench: 'series-write-100', batchRows: 100, rows: rows / 40, deviceNameLength: 9 })
     await measureQueries(store, report)
+    await measureGrowth(store, bench, report, rows * 2)
     const { size } = await stat(join(directory, 'series.duckdb'))
     report({ bench: 'series-file-bytes-per-row', value: Number((size / (await store.count('default'))).toFixed(1)), unit: 'bytes' })
   } finally {
@@ -145,6 +146,31 @@ async function measureQueries(store: DuckdbSeriesStore, report: (figure: SeriesF
     tookMs.sort((a, b) => a - b)
     report({ bench, value: round(tookMs[5] ?? 0), unit: 'ms', maxMs: round(tookMs.at(-1) ?? 0), storedRows: rows })
   }
+}
+
+/** Memory over many rows, and what retention takes and gives back. */
+async function measureGrowth(
+  store: DuckdbSeriesStore,
+  bench: WriteBench,
+  report: (figure: SeriesFigure) => void,
+  rows: number,
+): Promise<void> {
+  const anonMb: number[] = []
+  for (let half = 0; half < 2; half++) {
+    await bench.run({ bench: `series-soak-half-${half + 1}`, batchRows: 5_000, rows: rows / 2, deviceNameLength: 9 })
+    anonMb.push(anonymousMemoryMb())
+  }
+  report({ bench: 'series-soak-anonymous-memory', value: anonMb[1] ?? NaN, unit: 'MiB', atHalfMb: anonMb[0] ?? NaN, rows })
+  const startMs = systemClock.monotonicMs()
+  const removed = await store.retain(START_TS + (await store.count('default')) / 2)
+  report({ bench: 'series-retain', value: round(systemClock.monotonicMs() - startMs), unit: 'ms', removedRows: removed })
+}
+
+/** Anonymous memory of this process, where the system tells it (Linux). */
+function anonymousMemoryMb(): number {
+  const path = '/proc/self/status'
+  if (!existsSync(path)) return NaN
+  return Math.round(Number(/RssAnon:\s+(\d+)/.exec(readFileSync(path, 'utf8'))?.[1]) / 1024)
 }
 
 /** Processor time of this thread alone, where the system tells it (Linux); NaN, printed as null, elsewhere. */

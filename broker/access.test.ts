@@ -121,7 +121,13 @@ test('a certificate revoked between handshake and CONNECT is refused at CONNECT'
 
 test('a publish to a foreign topic ends the connection and reaches nobody', async () => {
   const before = fixture.sink.taken.length
-  for (const topic of ['devices/pump-2/telemetry', 'devices/pump-1', 'devices/pump-1/other', 'default/devices/pump-1/telemetry', '$SYS/x']) {
+  for (const topic of [
+    'devices/pump-2/telemetry',
+    'devices/pump-1',
+    'devices/pump-1/other',
+    'default/devices/pump-1/telemetry',
+    '$SYS/x',
+  ]) {
     await refusedFor('foreign-topic', async () => {
       const answer = await outcome(pump, Buffer.concat([connect('pump-1'), publish(topic, '{}', { qos: 1, messageId: 1 })]))
       assert.deepEqual(answer, connack(0), 'no PUBACK')
@@ -134,7 +140,15 @@ test('foreign filters are answered 0x80 one by one; granted ones beside them hol
   const socket = await fixture.socket(pump)
   socket.write(connect('pump-1', { clean: false }))
   await once(socket, 'data')
-  const filters = ['devices/pump-1/commands/+', 'devices/pump-2/commands/+', '#', '$SYS/#', 'devices/+/telemetry', 'default/devices/pump-1/#', '+/+/+']
+  const filters = [
+    'devices/pump-1/commands/+',
+    'devices/pump-2/commands/+',
+    '#',
+    '$SYS/#',
+    'devices/+/telemetry',
+    'default/devices/pump-1/#',
+    '+/+/+',
+  ]
   socket.write(
     subscribe(
       3,
@@ -193,7 +207,14 @@ test('TLS is Mozilla intermediate, without resumption', async () => {
     { ciphers: 'DEFAULT@SECLEVEL=0', minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1' },
     { ecdhCurve: 'secp521r1' },
   ]) {
-    const socket = connectTls({ host: '127.0.0.1', port, ca: fixture.authority.caPem, servername: 'localhost', ...pump, ...options } as object)
+    const socket = connectTls({
+      host: '127.0.0.1',
+      port,
+      ca: fixture.authority.caPem,
+      servername: 'localhost',
+      ...pump,
+      ...options,
+    } as object)
     await assert.rejects(once(socket, 'secureConnect'), JSON.stringify(options))
   }
   for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
@@ -223,7 +244,9 @@ test('new certificates come into use without dropping a session', async () => {
   assert.equal(socket.getPeerCertificate().raw.toString('base64'), leaf)
   await client.publishAsync('devices/pump-1/telemetry', '{}', { qos: 1 })
   await client.endAsync()
-  await refusedFor('unknown-ca', async () => outcome(await (await TestAuthority.create(systemClock, 'Other')).device('pump-1'), connect('pump-1')))
+  await refusedFor('unknown-ca', async () =>
+    outcome(await (await TestAuthority.create(systemClock, 'Other')).device('pump-1'), connect('pump-1')),
+  )
 })
 
 test('WebSockets: the subprotocol is wanted, data is binary, plain requests are told to upgrade', async () => {

@@ -24,6 +24,7 @@ import { DeadlineWheel } from './packets/deadline-wheel.ts'
 import { StrictConnection } from './packets/strict-connection.ts'
 import type { Violation } from './packets/violations.ts'
 import { DocumentsPersistence, type PersistenceDrop } from './persistence/documents-persistence.ts'
+import { exposePersistence } from './persistence/persistence-gauges.ts'
 import { Refusals } from './refusals.ts'
 import { mayHoldFilter } from './topic-policy.ts'
 import { UplinkGate } from './uplink-gate.ts'
@@ -117,7 +118,10 @@ export class Broker implements Service {
       gate: this.#gate,
       persistence: this.#persistence,
       refusedClients,
-      listener: { connected: (session) => this.#tell('connected', session), disconnected: (session) => this.#tell('disconnected', session) },
+      listener: {
+        connected: (session) => this.#tell('connected', session),
+        disconnected: (session) => this.#tell('disconnected', session),
+      },
     })
     this.#commands = new Commands({
       broker: this.#broker,
@@ -128,7 +132,7 @@ export class Broker implements Service {
     })
     this.#expulsion = new Expulsion({ connections: this.#connections, clock, log, metrics })
     this.#deadlines = new DeadlineWheel(clock)
-    this.#exposeGauges(metrics)
+    exposePersistence(metrics, this.#persistence)
   }
 
   /** Bound ports; undefined while it does not listen. */
@@ -141,17 +145,22 @@ export class Broker implements Service {
     if (this.#state !== 'new') return
     this.#state = 'running'
     const { config, clock, log, registry } = this.#options
-    await this.#broker.start()
     this.#unfollow = this.#expulsion.follow(registry)
     try {
+      await this.#broker.start()
       this.#ports = await this.#openListeners()
     } catch (error) {
       await this.stop()
       throw error
     }
-    this.#sweep = every(clock, config.sessionSweepMs, () => this.#expireSessions(), (error) => {
-      log.error({ error: describeError(error) }, 'expired sessions were not removed')
-    })
+    this.#sweep = every(
+      clock,
+      config.sessionSweepMs,
+      () => this.#expireSessions(),
+      (error) => {
+        log.error({ error: describeError(error) }, 'expired sessions were not removed')
+      },
+    )
     log.info({ host: config.host, ...this.#ports }, 'broker listens')
   }
 
@@ -183,7 +192,13 @@ export class Broker implements Service {
    * Sends a message to a device with QoS 1, on `devices/{device}/{path}` where `path` is `commands/{id}` or `twin/desired`.
    * Throws InvalidInputError for another path or a payload that fits no packet.
    */
-  publishDown(tenant: string, device: string, path: string, payload: Uint8Array, options: { retain?: boolean } = {}): Promise<DownlinkResult> {
+  publishDown(
+    tenant: string,
+    device: string,
+    path: string,
+    payload: Uint8Array,
+    options: { retain?: boolean } = {},
+  ): Promise<DownlinkResult> {
     return this.#commands.publishDown(tenant, device, path, payload, options)
   }
 
@@ -193,7 +208,7 @@ export class Broker implements Service {
   }
 
   async #openListeners(): Promise<BrokerPorts> {
-    const { config, tls } = this.#options
+    const { clock, config, tls } = this.#options
     const material = tls()
     const keeper: DoorKeeper = {
       admitAddress: (remoteAddress, listener) => this.#admission.admitAddress(remoteAddress, listener, this.#openSockets()),
@@ -201,7 +216,9 @@ export class Broker implements Service {
       refused: (reason, listener, remoteAddress, detail) => this.#refusals.note(reason, { listener, remoteAddress, detail }),
     }
     const mqtts = createMqttsListener(material, config.handshakeTimeoutMs, keeper)
-    const wss = createWssListener(material, { handshakeTimeoutMs: config.handshakeTimeoutMs, frameBytesMax: config.packets.packetBytesMax }, keeper)
+    // A frame may carry more than one packet.
+    const frameBytesMax = config.packets.packetBytesMax + config.packets.bufferedBytesMax
+    const wss = createWssListener(material, { handshakeTimeoutMs: config.handshakeTimeoutMs, frameBytesMax, clock }, keeper)
     this.#listeners.mqtts = mqtts
     this.#listeners.wss = wss
     return { mqtts: await mqtts.door.open(config.host, config.mqttsPort), wss: await wss.door.open(config.host, config.wssPort) }
@@ -258,7 +275,9 @@ export class Broker implements Service {
 
   async #expireSessions(): Promise<void> {
     const { clock, config, log } = this.#options
-    const expired = await this.#persistence.expireSessions(clock.nowMs() - config.sessionExpiryMs, (sessionId) => this.#broker.isLive(sessionId))
+    const expired = await this.#persistence.expireSessions(clock.nowMs() - config.sessionExpiryMs, (sessionId) =>
+      this.#broker.isLive(sessionId),
+    )
     if (expired > 0) log.info({ sessions: expired }, 'expired sessions removed')
   }
 
@@ -268,16 +287,10 @@ export class Broker implements Service {
       await withTimeout(clock, config.stopTimeoutMs, 'making pending publishes durable', this.#gate.drained())
     } catch (error) {
       if (!(error instanceof TimeoutError)) throw error
-      log.warn({ stopTimeoutMs: config.stopTimeoutMs }, 'stopped with publishes pending; they are not acknowledged and their devices send them again')
+      log.warn(
+        { stopTimeoutMs: config.stopTimeoutMs },
+        'stopped with publishes pending; they are not acknowledged and their devices send them again',
+      )
     }
-  }
-
-  #exposeGauges(metrics: Metrics): void {
-    const { sessions, queues, retained } = this.#persistence
-    metrics.gaugeOf('broker_sessions', 'Persistent sessions kept', () => sessions.size)
-    metrics.gaugeOf('broker_queued_messages', 'Messages waiting for persistent sessions', () => queues.messages)
-    metrics.gaugeOf('broker_queued_bytes', 'Bytes waiting for persistent sessions', () => queues.sizeBytes)
-    metrics.gaugeOf('broker_retained_messages', 'Retained messages', () => retained.messages)
-    metrics.gaugeOf('broker_retained_bytes', 'Bytes of retained messages', () => retained.sizeBytes)
   }
 }

@@ -47,13 +47,20 @@ export class Commands {
   }
 
   /** Throws InvalidInputError for a path that is no downward topic or a payload larger than a packet may be. */
-  async publishDown(tenant: string, device: string, path: string, payload: Uint8Array, options: { retain?: boolean } = {}): Promise<DownlinkResult> {
+  async publishDown(
+    tenant: string,
+    device: string,
+    path: string,
+    payload: Uint8Array,
+    options: { retain?: boolean } = {},
+  ): Promise<DownlinkResult> {
     this.#check(path, payload)
     const sessionId = sessionIdOf(tenant, device)
     const topic = `${topicPrefixOf(tenant)}devices/${device}/${path}`
     const outlook = this.#outlook(sessionId, topic)
     const retain = options.retain ?? false
-    if (outlook.status !== 'queue-full' && (outlook.status !== 'unreachable' || retain)) await this.#publish(sessionId, topic, payload, retain)
+    if (outlook.status !== 'queue-full' && (outlook.status !== 'unreachable' || retain))
+      await this.#publish(sessionId, topic, payload, retain)
     this.#counter.inc({ status: outlook.status })
     return outlook
   }

@@ -30,7 +30,8 @@ export const brokerConfigSchema = Type.Object(
       minimum: 100,
       maximum: 120_000,
       default: 10_000,
-      description: 'Longest TLS handshake (and WebSocket upgrade after it), in ms. A slow radio link needs 2 to 3 s; a stalled peer costs a socket.',
+      description:
+        'Longest TLS handshake (and WebSocket upgrade after it), in ms. A slow radio link needs 2 to 3 s; a stalled peer costs a socket.',
     }),
     connectionsMax: Type.Integer({
       minimum: 1,
@@ -74,7 +75,8 @@ export const brokerConfigSchema = Type.Object(
       minimum: 1,
       maximum: 65_535,
       default: 1_000,
-      description: 'QoS 2 publishes of one session received and not yet released by PUBREL. Each is a stored packet; one more closes the connection.',
+      description:
+        'QoS 2 publishes of one session received and not yet released by PUBREL. Each is a stored packet; one more closes the connection.',
     }),
     subscriptionsPerSessionMax: Type.Integer({
       minimum: 1,
@@ -92,7 +94,8 @@ export const brokerConfigSchema = Type.Object(
       minimum: 1_000,
       maximum: 31_536_000_000,
       default: 604_800_000,
-      description: 'A persistent session not connected for so long, in ms, is forgotten with its queue. Seven days outlast a weekend without power.',
+      description:
+        'A persistent session not connected for so long, in ms, is forgotten with its queue. Seven days outlast a weekend without power.',
     }),
     sessionSweepMs: Type.Integer({
       minimum: 10,
@@ -104,7 +107,8 @@ export const brokerConfigSchema = Type.Object(
       minimum: 1,
       maximum: 100_000,
       default: 1_000,
-      description: 'QoS 1 and 2 messages waiting for one session. The newest is refused when it is full, counted and logged; what was promised stays.',
+      description:
+        'QoS 1 and 2 messages waiting for one session. The newest is refused when it is full, counted and logged; what was promised stays.',
     }),
     queuesBytesMax: Type.Integer({
       minimum: 65_536,
@@ -116,7 +120,8 @@ export const brokerConfigSchema = Type.Object(
       minimum: 1,
       maximum: 100_000,
       default: 64,
-      description: 'Retained messages under one device. One more is not kept (its publish is still delivered and acknowledged), counted and logged.',
+      description:
+        'Retained messages under one device. One more is not kept (its publish is still delivered and acknowledged), counted and logged.',
     }),
     retainedBytesPerDeviceMax: Type.Integer({
       minimum: 1_024,
@@ -134,13 +139,15 @@ export const brokerConfigSchema = Type.Object(
       minimum: 100,
       maximum: 600_000,
       default: 20_000,
-      description: 'A device that reads nothing for so long, in ms, while something is being sent to it is disconnected; its queue waits for it.',
+      description:
+        'A device that reads nothing for so long, in ms, while something is being sent to it is disconnected; its queue waits for it.',
     }),
     refusalLogsPerS: Type.Integer({
       minimum: 1,
       maximum: 10_000,
       default: 10,
-      description: 'Refusals logged per reason and second; the rest are counted and summed up in one line, so that a storm cannot fill the disk.',
+      description:
+        'Refusals logged per reason and second; the rest are counted and summed up in one line, so that a storm cannot fill the disk.',
     }),
     stopTimeoutMs: Type.Integer({
       minimum: 0,
@@ -154,7 +161,8 @@ export const brokerConfigSchema = Type.Object(
         port: Type.Union([Type.Integer({ minimum: 0, maximum: portMax }), Type.Null()], {
           default: null,
           env: 'FLEETPULSE_LAB_MQTT_PORT',
-          description: 'Port of the conformance listener: plain MQTT, no topic policy, nothing ingested, for protocol test suites. Null: closed.',
+          description:
+            'Port of the conformance listener: plain MQTT, no topic policy, nothing ingested, for protocol test suites. Null: closed.',
         }),
         host: Type.String({
           default: '127.0.0.1',

@@ -1,6 +1,7 @@
-import type { Client } from 'aedes'
+import type { AuthenticateError, Client } from 'aedes'
 import { authorise } from '../contracts/authorisation.ts'
 import type { RegistryView } from '../contracts/registry-view.ts'
+import { InvalidInputError } from '../kernel/errors.ts'
 import type { DeviceSession } from './device-session.ts'
 import type { DocumentsPersistence } from './persistence/documents-persistence.ts'
 import type { RefusalReason } from './refusals.ts'
@@ -41,4 +42,9 @@ function mayWill(session: DeviceSession, topic: string): boolean {
 
 function refused(reason: RefusalReason, returnCode: number, detail?: string): ConnectVerdict {
   return detail === undefined ? { status: 'refused', reason, returnCode } : { status: 'refused', reason, returnCode, detail }
+}
+
+/** The error Aedes turns into a CONNACK with this return code. */
+export function connectRefusal(returnCode: number, cause?: unknown): AuthenticateError {
+  return Object.assign(new InvalidInputError('connection refused', { cause }), { returnCode })
 }

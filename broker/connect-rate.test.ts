@@ -6,7 +6,8 @@ import { ConnectRate } from './connect-rate.ts'
 test('a burst, then the rate; each address for itself', async () => {
   const clock = new VirtualClock()
   const rate = new ConnectRate(clock, 2, 3)
-  const admitted = (address: string, times: number): number => Array.from({ length: times }, () => rate.admit(address)).filter(Boolean).length
+  const admitted = (address: string, times: number): number =>
+    Array.from({ length: times }, () => rate.admit(address)).filter(Boolean).length
   assert.equal(admitted('10.0.0.1', 5), 3)
   assert.equal(admitted('10.0.0.2', 1), 1)
   await clock.advance(1_000)

@@ -43,7 +43,14 @@ async function settle(socket: TLSSocket): Promise<void> {
 
 test('every kind of uplink reaches ingest with its path, QoS 0 too, with ids of their own', async () => {
   const client = await fixture.connected('pump-1', pump)
-  for (const [path, qos] of [['telemetry', 0], ['telemetry', 1], ['events', 2], ['status', 1], ['commands/42/result', 1], ['twin/reported', 1]] as const) {
+  for (const [path, qos] of [
+    ['telemetry', 0],
+    ['telemetry', 1],
+    ['events', 2],
+    ['status', 1],
+    ['commands/42/result', 1],
+    ['twin/reported', 1],
+  ] as const) {
     await client.publishAsync(`devices/pump-1/${path}`, `${path}/${qos}`, { qos })
   }
   await until('six uplinks', () => fixture.sink.taken.length === 6)
@@ -186,7 +193,8 @@ test('a retained publish is on disk before its PUBACK', async () => {
 })
 
 test('wrong downward paths and oversized messages are refused by name', async () => {
-  const down = (path: string, payload = Buffer.from('x')): Promise<unknown> => fixture.broker.publishDown('default', 'pump-1', path, payload)
+  const down = (path: string, payload = Buffer.from('x')): Promise<unknown> =>
+    fixture.broker.publishDown('default', 'pump-1', path, payload)
   for (const path of ['telemetry', 'commands/', 'commands/a/b', 'commands/+', 'commands/#', 'twin/reported', '']) {
     await assert.rejects(down(path), { code: 'INVALID_INPUT' })
   }

@@ -17,13 +17,7 @@ export class DeviceAdmission {
   readonly #connections: DeviceConnections
   readonly #rate: ConnectRate
 
-  constructor(options: {
-    config: BrokerConfig
-    clock: Clock
-    registry: RegistryView
-    refusals: Refusals
-    connections: DeviceConnections
-  }) {
+  constructor(options: { config: BrokerConfig; clock: Clock; registry: RegistryView; refusals: Refusals; connections: DeviceConnections }) {
     this.#config = options.config
     this.#registry = options.registry
     this.#refusals = options.refusals

@@ -1,21 +1,18 @@
 import { Aedes, type AedesPublishPacket, type AuthenticateError, type Client, type PublishPacket, type Subscription } from 'aedes'
 import type { RegistryView } from '../contracts/registry-view.ts'
-import { describeError, EnvironmentError, InvalidInputError } from '../kernel/errors.ts'
+import { describeError, EnvironmentError, FleetpulseError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
+import { aedesOptions } from './aedes-options.ts'
 import type { BrokerConfig } from './config.ts'
-import { checkConnect, NOT_AUTHORISED, SERVER_UNAVAILABLE } from './connect-check.ts'
+import { checkConnect, connectRefusal, NOT_AUTHORISED, SERVER_UNAVAILABLE } from './connect-check.ts'
 import { devicePrincipal, type DeviceSession, type UplinkPacket } from './device-session.ts'
-import { DirectEmitter } from './direct-emitter.ts'
 import { GrantedFilters } from './granted-filters.ts'
 import { partiesOf } from './names.ts'
-import { AEDES_OPTIONS_BEHIND_PACKET_CHECK, type StrictConnection } from './packets/strict-connection.ts'
+import type { StrictConnection } from './packets/strict-connection.ts'
 import { EMPTY_SESSION_TOPIC, type DocumentsPersistence } from './persistence/documents-persistence.ts'
 import type { RefusalReason, Refusals } from './refusals.ts'
 import { mayHoldFilter } from './topic-policy.ts'
 import type { UplinkGate } from './uplink-gate.ts'
-
-/** The packet check ends those that do not connect in time, and counts them; Aedes' own timer only has to come later. */
-export const CONNECT_TIMEOUT_MARGIN_MS = 5_000
 
 type SubscribeDone = (error: Error | null, subscription?: Subscription | null) => void
 
@@ -49,12 +46,7 @@ export class DeviceBroker {
     this.#options = options
     const { config, persistence } = options
     this.#aedes = new Aedes({
-      ...AEDES_OPTIONS_BEHIND_PACKET_CHECK,
-      mq: new DirectEmitter(),
-      persistence,
-      connectTimeout: config.packets.connectTimeoutMs + CONNECT_TIMEOUT_MARGIN_MS,
-      drainTimeout: config.drainTimeoutMs,
-      maxInflightInbound: config.inboundQos2Max,
+      ...aedesOptions(config, config.packets, persistence),
       preConnect: (client, packet, done) => {
         const session = this.#sessions.get(client)
         if (session !== undefined) session.willTopic = packet.will?.topic
@@ -119,14 +111,14 @@ export class DeviceBroker {
     const session = this.#sessions.get(client)
     if (session === undefined || session.expelled !== undefined) {
       this.#options.refusedClients.add(client)
-      done(refusal(NOT_AUTHORISED), false)
+      done(connectRefusal(NOT_AUTHORISED), false)
       return
     }
     const { registry, persistence, config } = this.#options
     const verdict = checkConnect(session, client, { registry, persistence, sessionsMax: config.sessionsMax })
     if (verdict.status === 'refused') {
       this.#refuse(client, session, verdict.reason, verdict.detail)
-      done(refusal(verdict.returnCode), false)
+      done(connectRefusal(verdict.returnCode), false)
       return
     }
     if (client.clean) {
@@ -136,8 +128,8 @@ export class DeviceBroker {
     persistence.openSession(client.id).then(
       () => done(null, true),
       (error: unknown) => {
-        this.#refuse(client, session, 'protocol', `its session could not be stored: ${describeError(error)}`)
-        done(refusal(SERVER_UNAVAILABLE), false)
+        this.#refuse(client, session, 'store-failed', `its session could not be stored: ${describeError(error)}`)
+        done(connectRefusal(SERVER_UNAVAILABLE), false)
       },
     )
   }
@@ -160,7 +152,11 @@ export class DeviceBroker {
     const parties = partiesOf(will.clientId ?? '')
     if (parties === undefined || this.#options.registry.typeOf(parties.tenant, parties.device) === undefined) return done()
     const { tenant, device } = parties
-    this.#options.gate.will({ identity: parties, principal: devicePrincipal(tenant, device), context: parties, expelled: undefined }, will, done)
+    this.#options.gate.will(
+      { identity: parties, principal: devicePrincipal(tenant, device), context: parties, expelled: undefined },
+      will,
+      done,
+    )
   }
 
   #authoriseSubscribe(client: Client, subscription: Subscription, done: SubscribeDone): void {
@@ -177,8 +173,7 @@ export class DeviceBroker {
       this.#options.refusals.note('subscriptions-max', session.context)
       return done(null, null)
     }
-    this.#granted.grant(client, filter, subscription.qos)
-    done(null, subscription)
+    done(null, this.#granted.grant(client, subscription))
   }
 
   /** A second look at what goes down: only the device's own topics, and no more than the granted QoS. */
@@ -202,11 +197,10 @@ export class DeviceBroker {
   }
 
   #onClientError(client: Client, error: Error): void {
-    const session = this.#sessions.get(client)
-    this.#options.log.debug({ ...session?.context, error: describeError(error) }, 'connection ended with an error')
+    const context = this.#sessions.get(client)?.context ?? {}
+    // Ours were noted where they arose, and those with a code are the network's; what is left are Aedes' own bounds.
+    const isAedes = !(error instanceof FleetpulseError) && (error as NodeJS.ErrnoException).code === undefined
+    if (isAedes) this.#options.refusals.note('broker-error', { ...context, detail: describeError(error) })
+    else this.#options.log.debug({ ...context, error: describeError(error) }, 'connection ended with an error')
   }
-}
-
-function refusal(returnCode: number): AuthenticateError {
-  return Object.assign(new InvalidInputError('connection refused'), { returnCode }) as AuthenticateError
 }

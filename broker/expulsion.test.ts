@@ -33,7 +33,10 @@ test('a connection that has not sent CONNECT yet is ended too, and the time is m
   const certificate = await fixture.device('half-open')
   const before = await measured()
   const socket = await fixture.socket(certificate)
-  await until('the connection to be known', async () => (await fixture.counted('fleetpulse_broker_connections', { listener: 'mqtts' })) === 1)
+  await until(
+    'the connection to be known',
+    async () => (await fixture.counted('fleetpulse_broker_connections', { listener: 'mqtts' })) === 1,
+  )
   fixture.registry.revoke('default', 'half-open', certificate.serial)
   await closed(socket)
   await until('the measurement', async () => (await measured()) === before + 1)

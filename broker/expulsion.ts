@@ -31,7 +31,9 @@ export class Expulsion {
   /** Starts listening; returns the way to stop. */
   follow(registry: RegistryView): () => void {
     return registry.onExpelled(({ tenant, device, serial, reason }) => {
-      const sessions = this.#connections.of(sessionIdOf(tenant, device)).filter((session) => serial === undefined || session.identity.serial === serial)
+      const sessions = this.#connections
+        .of(sessionIdOf(tenant, device))
+        .filter((session) => serial === undefined || session.identity.serial === serial)
       if (sessions.length > 0) this.#end(sessions, reason)
     })
   }

@@ -1,14 +1,20 @@
-import type { Client } from 'aedes'
+import type { Client, Subscription } from 'aedes'
 import { topicMatches } from './persistence/topic-index.ts'
 
 /** The filters each connection was granted, with their QoS: to bound their number, and to deliver no message above the granted QoS. */
 export class GrantedFilters {
   readonly #byClient = new WeakMap<Client, Map<string, number>>()
 
-  grant(client: Client, filter: string, qos: number): void {
+  /**
+   * Notes a grant and returns the subscription Aedes is to hold: always of QoS 2, because Aedes sends a message as the first of several
+   * matching subscriptions says. Which QoS it goes out with is decided by `deliveryQos`; the SUBACK says what was granted here.
+   */
+  grant(client: Client, subscription: Subscription): Subscription {
+    const { topic, qos } = subscription
     const filters = this.#byClient.get(client)
-    if (filters === undefined) this.#byClient.set(client, new Map([[filter, qos]]))
-    else filters.set(filter, qos)
+    if (filters === undefined) this.#byClient.set(client, new Map([[topic, qos]]))
+    else filters.set(topic, qos)
+    return { ...subscription, qos: 2 }
   }
 
   revoke(client: Client, filters: readonly string[]): void {

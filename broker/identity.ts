@@ -20,7 +20,10 @@ export function identityOf(certificate: PeerCertificate | undefined): IdentityRe
   const found = identityOfCertificate(certificate.subject.CN, certificate.subjectaltname)
   const serial = normaliseSerial(certificate.serialNumber)
   if (found === undefined || serial === undefined) {
-    return { status: 'refused', detail: 'the certificate does not have exactly one SAN URI urn:fleetpulse:TENANT:DEVICE with the device id as its CN' }
+    return {
+      status: 'refused',
+      detail: 'the certificate does not have exactly one SAN URI urn:fleetpulse:TENANT:DEVICE with the device id as its CN',
+    }
   }
   return { status: 'identified', identity: { ...found, serial } }
 }

@@ -34,7 +34,12 @@ async function open(t: TestContext, lab: object): Promise<{ listener: LabListene
   return { listener, lines, restart }
 }
 
-async function session(t: TestContext, port: number | undefined, id: string, clean = true): Promise<{ socket: Socket; received: () => Buffer; answer: Buffer }> {
+async function session(
+  t: TestContext,
+  port: number | undefined,
+  id: string,
+  clean = true,
+): Promise<{ socket: Socket; received: () => Buffer; answer: Buffer }> {
   const socket = connectTcp(port ?? 0, '127.0.0.1')
   t.after(() => socket.destroy())
   socket.write(connect(id, { clean }))
@@ -62,7 +67,13 @@ test('any topic for anyone, but the denied filter; offline queue, session and re
   const { listener, restart } = await open(t, { port: 0, denySubscribe: 'test/nosubscribe' })
   const one = await session(t, listener.port, 'one', false)
   assert.deepEqual(one.answer, connack(0))
-  one.socket.write(subscribe(1, [['a/#', 1], ['test/nosubscribe', 2], ['b', 2]]))
+  one.socket.write(
+    subscribe(1, [
+      ['a/#', 1],
+      ['test/nosubscribe', 2],
+      ['b', 2],
+    ]),
+  )
   await until('SUBACK', () => one.received().length === 7)
   assert.deepEqual([...one.received().subarray(4)], [1, 0x80, 2])
   one.socket.destroy()

@@ -5,14 +5,14 @@ import type { Logger } from '../kernel/log.ts'
 import type { Service } from '../kernel/service.ts'
 import type { Clock } from '../kernel/time.ts'
 import type { Documents } from '../storage/documents/documents.ts'
+import { aedesOptions } from './aedes-options.ts'
 import { bind, closeServer } from './bind.ts'
 import type { BrokerConfig } from './config.ts'
-import { CONNECT_TIMEOUT_MARGIN_MS } from './device-broker.ts'
-import { DirectEmitter } from './direct-emitter.ts'
+import { connectRefusal, SERVER_UNAVAILABLE } from './connect-check.ts'
 import { GrantedFilters } from './granted-filters.ts'
 import { DeadlineWheel } from './packets/deadline-wheel.ts'
 import type { PacketLimits } from './packets/limits.ts'
-import { AEDES_OPTIONS_BEHIND_PACKET_CHECK, StrictConnection } from './packets/strict-connection.ts'
+import { StrictConnection } from './packets/strict-connection.ts'
 import { DocumentsPersistence, EMPTY_SESSION_TOPIC } from './persistence/documents-persistence.ts'
 
 /** The one address that may be opened to anyone without a certificate. */
@@ -55,7 +55,12 @@ export class LabListener implements Service {
       clock,
       namespace: 'lab',
       // Topics here belong to no device, so only the bound on all of them counts.
-      limits: { ...config, retainedPerDeviceMax: Infinity, retainedBytesPerDeviceMax: config.retainedBytesMax, subscriptionsPerSessionMax: Infinity },
+      limits: {
+        ...config,
+        retainedPerDeviceMax: Infinity,
+        retainedBytesPerDeviceMax: config.retainedBytesMax,
+        subscriptionsPerSessionMax: Infinity,
+      },
       onDropped: (drop) => options.log.warn(drop, 'conformance listener dropped a message'),
     })
   }
@@ -99,12 +104,7 @@ export class LabListener implements Service {
   #createAedes(denySubscribe: string | null): Aedes {
     const { config, log } = this.#options
     const aedes = new Aedes({
-      ...AEDES_OPTIONS_BEHIND_PACKET_CHECK,
-      mq: new DirectEmitter(),
-      persistence: this.#persistence,
-      connectTimeout: this.#limits.connectTimeoutMs + CONNECT_TIMEOUT_MARGIN_MS,
-      drainTimeout: config.drainTimeoutMs,
-      maxInflightInbound: config.inboundQos2Max,
+      ...aedesOptions(config, this.#limits, this.#persistence),
       authenticate: (client, _username, _password, done) => this.#authenticate(client, done),
       authorizeSubscribe: (client, subscription, done) => this.#authoriseSubscribe(client, subscription, denySubscribe, done),
       authorizeForward: (client, packet) => this.#authoriseForward(client, packet),
@@ -121,7 +121,8 @@ export class LabListener implements Service {
       socket,
       limits: this.#limits,
       deadlines: this.#deadlines,
-      onViolation: ({ code, clause, sentence }) => this.#options.log.debug({ code, clause, sentence }, 'conformance listener ended a connection'),
+      onViolation: ({ code, clause, sentence }) =>
+        this.#options.log.debug({ code, clause, sentence }, 'conformance listener ended a connection'),
     })
     this.#aedes?.handle(connection)
   }
@@ -133,7 +134,7 @@ export class LabListener implements Service {
     }
     this.#persistence.openSession(client.id).then(
       () => done(null, true),
-      (error: unknown) => done(Object.assign(new Error(describeError(error)), { returnCode: 3 }) as AuthenticateError, false),
+      (error: unknown) => done(connectRefusal(SERVER_UNAVAILABLE, error), false),
     )
   }
 
@@ -144,8 +145,7 @@ export class LabListener implements Service {
     done: (error: Error | null, subscription?: Subscription | null) => void,
   ): void {
     if (subscription.topic === denied || subscription.topic === EMPTY_SESSION_TOPIC) return done(null, null)
-    this.#granted.grant(client, subscription.topic, subscription.qos)
-    done(null, subscription)
+    done(null, this.#granted.grant(client, subscription))
   }
 
   #authoriseForward(client: Client, packet: AedesPublishPacket): AedesPublishPacket {

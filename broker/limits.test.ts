@@ -72,7 +72,11 @@ test('subscriptionsPerSessionMax: one more is answered 0x80, a known one is rene
 
 test('sessionsMax: a new persistent session over it is answered with return code 3', async (t) => {
   const fixture = await open(t, { sessionsMax: 1 })
-  for (const [id, code] of [['a', 0], ['b', 3], ['a', 0]] as const) {
+  for (const [id, code] of [
+    ['a', 0],
+    ['b', 3],
+    ['a', 0],
+  ] as const) {
     const socket = await fixture.socket(await fixture.device(id))
     socket.write(connect(id, { clean: false }))
     assert.equal(((await once(socket, 'data')) as [Buffer])[0][3], code, id)
@@ -95,11 +99,30 @@ test('packet size and idle time before CONNECT are the packet check’s, counted
   assert.equal(fixture.sink.taken.length, 0)
 })
 
+test('a WebSocket client that never asks for the upgrade is ended', async (t) => {
+  const fixture = await open(t, { handshakeTimeoutMs: 200 })
+  const socket = await fixture.socket(await fixture.device('pump-1'), { port: fixture.broker.ports?.wss ?? 0 })
+  socket.write('GET /mqtt HTTP/1.1\r\nHost: x\r\n')
+  await closed(socket)
+  assert.equal(await fixture.refusals('websocket'), 1)
+})
+
+test('QoS 2 publishes left open are bounded by inboundQos2Max', async (t) => {
+  const fixture = await open(t, { inboundQos2Max: 3 })
+  const socket = await fixture.socket(await fixture.device('pump-1'))
+  socket.write(connect('pump-1'))
+  for (const messageId of [1, 2, 3, 4]) socket.write(publish('devices/pump-1/events', 'x', { qos: 2, messageId }))
+  await closed(socket)
+  assert.equal(await fixture.refusals('broker-error'), 1)
+})
+
 test('above publishRatePerS a device is slowed, and nothing is lost or reordered', async (t) => {
   const fixture = await open(t, { publishRatePerS: 200, publishBurstMax: 10 })
   const client = await fixture.connected('pump-1', await fixture.device('pump-1'))
   const startedMs = systemClock.monotonicMs()
-  await Promise.all(Array.from({ length: 50 }, (_, n) => client.publishAsync('devices/pump-1/telemetry', `${n}`, { qos: n % 2 === 0 ? 1 : 0 })))
+  await Promise.all(
+    Array.from({ length: 50 }, (_, n) => client.publishAsync('devices/pump-1/telemetry', `${n}`, { qos: n % 2 === 0 ? 1 : 0 })),
+  )
   await until('all of them', () => fixture.sink.taken.length === 50)
   const tookMs = systemClock.monotonicMs() - startedMs
   assert.ok(tookMs >= 190, `40 publishes at 200/s came through in ${tookMs} ms`)
@@ -122,7 +145,9 @@ test('a device that does not read is disconnected after drainTimeoutMs; its boun
   const sent: string[] = []
   const payload = Buffer.alloc(200_000, 1)
   await Promise.all(
-    Array.from({ length: 60 }, async (_, n) => sent.push((await fixture.broker.publishDown('default', 'pump-1', `commands/${n}`, payload)).status)),
+    Array.from({ length: 60 }, async (_, n) =>
+      sent.push((await fixture.broker.publishDown('default', 'pump-1', `commands/${n}`, payload)).status),
+    ),
   )
   assert.deepEqual([sent.filter((status) => status === 'sent').length, sent.filter((status) => status === 'queue-full').length], [40, 20])
   await until('the disconnect', () => !fixture.broker.isConnected('default', 'pump-1'))
@@ -148,12 +173,21 @@ test('a port in use is one plain error, and nothing stays open', async (t) => {
 
 test('refusals are logged at a bounded rate and summed up', async (t) => {
   const lines: Record<string, unknown>[] = []
-  const log = createLogger({ level: 'warn', destination: { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) } })
+  const log = createLogger({
+    level: 'warn',
+    destination: { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) },
+  })
   const fixture = await BrokerFixture.open({ config: { refusalLogsPerS: 2 }, log })
   t.after(() => fixture.close())
   const stranger = await fixture.authority.device('nobody')
   for (let n = 0; n < 6; n++) {
-    const socket = connectTls({ host: '127.0.0.1', port: fixture.broker.ports?.mqtts ?? 0, ca: fixture.authority.caPem, servername: 'localhost', ...stranger })
+    const socket = connectTls({
+      host: '127.0.0.1',
+      port: fixture.broker.ports?.mqtts ?? 0,
+      ca: fixture.authority.caPem,
+      servername: 'localhost',
+      ...stranger,
+    })
     await closed(socket)
   }
   assert.equal(await fixture.refusals('unknown-device'), 6)

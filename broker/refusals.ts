@@ -32,7 +32,8 @@ export type RefusalReason =
   | 'websocket'
   | 'packet'
   | 'uplink-failed'
-  | 'protocol'
+  | 'store-failed'
+  | 'broker-error'
 
 /** What is known of whom it happened to. */
 export interface RefusalContext {
@@ -54,7 +55,9 @@ export class Refusals {
   readonly #windows = new Map<RefusalReason, { startMs: number; logged: number; left: number }>()
 
   constructor(options: { metrics: Metrics; log: Logger; clock: Clock; logsPerS: number }) {
-    this.#counter = options.metrics.counter('broker_refusals_total', 'Connections, publishes and subscriptions refused, by reason', ['reason'])
+    this.#counter = options.metrics.counter('broker_refusals_total', 'Connections, publishes and subscriptions refused, by reason', [
+      'reason',
+    ])
     this.#log = options.log
     this.#clock = options.clock
     this.#logsPerS = options.logsPerS

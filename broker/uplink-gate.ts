@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Histogram } from 'prom-client'
 import type { UplinkSink } from '../contracts/uplink.ts'
-import { describeError, InvalidInputError } from '../kernel/errors.ts'
+import { describeError, EnvironmentError, InvalidInputError } from '../kernel/errors.ts'
 import { LATENCY_BUCKETS_S, type Metrics } from '../kernel/metrics.ts'
 import type { Clock } from '../kernel/time.ts'
 import type { DeviceSession, Speaker, UplinkPacket } from './device-session.ts'
@@ -56,7 +56,10 @@ export class UplinkGate {
     this.#counters = new HotCounters(options.clock, {
       publishes: metrics.counter('broker_publishes_total', 'Publishes of devices that passed the topic policy'),
       bytes: metrics.counter('broker_publish_bytes_total', 'Payload bytes of publishes that passed the topic policy'),
-      acks: metrics.counter('broker_durable_publishes_total', 'Publishes of devices made durable, and so acknowledged where their QoS asks for it'),
+      acks: metrics.counter(
+        'broker_durable_publishes_total',
+        'Publishes of devices made durable, and so acknowledged where their QoS asks for it',
+      ),
       duplicates: metrics.counter('broker_duplicate_publishes_total', 'QoS 2 publishes that came again and were not appended again'),
       throttled: metrics.counter('broker_throttled_publishes_total', 'Publishes held back because their device was above its rate'),
     })
@@ -159,7 +162,7 @@ export class UplinkGate {
       done()
     } else {
       this.#refusals.note('uplink-failed', { ...speaker.context, detail: describeError(error) })
-      done(error)
+      done(new EnvironmentError('UPLINK_FAILED', 'a publish could not be made durable', { cause: error, retryable: true }))
     }
     if (this.#inFlight === 0 && this.#drained !== undefined) {
       this.#drained()
@@ -200,9 +203,10 @@ export class UplinkGate {
       for (const done of waiting) done(failure)
     }
     if (error) return release(error)
-    this.#persistence.incoming
-      .store(session.sessionId, { ...packet, cmd: 'publish' })
-      .then(() => release(), (failure: unknown) => release(failure instanceof Error ? failure : new Error(String(failure))))
+    this.#persistence.incoming.store(session.sessionId, { ...packet, cmd: 'publish' }).then(
+      () => release(),
+      (failure: unknown) => release(failure instanceof Error ? failure : new Error(String(failure))),
+    )
   }
 
   #takeToken(session: DeviceSession): boolean {

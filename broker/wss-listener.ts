@@ -3,6 +3,7 @@ import { createServer as createSecureServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { createWebSocketStream, WebSocketServer, type WebSocket } from 'ws'
+import type { Clock } from '../kernel/time.ts'
 import type { TlsMaterial } from '../kernel/tls.ts'
 import { DeviceDoor, plainAddress, type DoorKeeper } from './device-door.ts'
 import type { DeviceListener } from './mqtts-listener.ts'
@@ -17,7 +18,7 @@ const UNSUPPORTED_DATA = 1003
  */
 export function createWssListener(
   material: TlsMaterial,
-  options: { handshakeTimeoutMs: number; frameBytesMax: number },
+  options: { handshakeTimeoutMs: number; frameBytesMax: number; clock: Clock },
   keeper: DoorKeeper,
 ): DeviceListener {
   const { handshakeTimeoutMs } = options
@@ -28,10 +29,17 @@ export function createWssListener(
     clientTracking: false,
     handleProtocols: () => 'mqtt',
   })
-  const server = createSecureServer(
-    { ...deviceTlsOptions(material, handshakeTimeoutMs), headersTimeout: handshakeTimeoutMs, requestTimeout: handshakeTimeoutMs },
-    answerPlainRequest,
-  )
+  const server = createSecureServer(deviceTlsOptions(material, handshakeTimeoutMs), answerPlainRequest)
+  // Node's own request timeouts run only on a server that listens itself.
+  const upgraded = new WeakSet<Duplex>()
+  server.on('secureConnection', (tls: TLSSocket) => {
+    const timer = options.clock.after(handshakeTimeoutMs, () => {
+      if (upgraded.has(tls)) return
+      keeper.refused('websocket', 'wss', plainAddress(tls.remoteAddress), 'no WebSocket upgrade came in time')
+      tls.destroy()
+    })
+    tls.once('close', () => timer.cancel())
+  })
   server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
     const { reason, detail } = handshakeRefusal(error, socket)
     keeper.refused(reason, 'wss', plainAddress(socket.remoteAddress), detail)
@@ -43,6 +51,7 @@ export function createWssListener(
       tls.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
       return
     }
+    upgraded.add(tls)
     sockets.handleUpgrade(request, tls, head, (webSocket) => {
       rejectText(webSocket, () => keeper.refused('websocket', 'wss', plainAddress(tls.remoteAddress), 'a text frame came'))
       keeper.welcome(tls, createWebSocketStream(webSocket), 'wss')

@@ -14,12 +14,12 @@ export interface RunningSimulation {
   stop(): Promise<void>
 }
 
-/** One reading per device and second: what a person can watch. */
-const READINGS_PER_DEVICE_S = 1
+/** Readings per device and second: few enough to watch, and detectors have learnt within a minute and a half. */
+const READINGS_PER_DEVICE_S = 2
 const SEED = 1
 const INFLIGHT_MAX = 20
-/** The first fault comes when detectors know the devices, then one every minute and a half. */
-const FAULTS = { quietMs: 120_000, everyMs: 90_000, lastsMs: 30_000 }
+/** The first fault comes when detectors know the devices, then one a minute. */
+const FAULTS = { quietMs: 90_000, everyMs: 60_000, lastsMs: 20_000 }
 
 /** Runs a small fleet against the platform that was just started; its certificates are kept in the data folder for the next start. */
 export async function simulateHere(options: { devices: number; ready: Ready; log: Logger }): Promise<RunningSimulation> {

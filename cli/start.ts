@@ -52,9 +52,11 @@ async function start(options: StartOptions): Promise<void> {
     if (stopping) return
     stopping = true
     process.exitCode = exitCode
-    setTimeout(() => process.exit(exitCode || EXIT.failed), STOP_TIMEOUT_MS).unref()
+    // Also keeps the process alive until everything has stopped: the platform's own timers do not.
+    const cutOff = setTimeout(() => process.exit(exitCode || EXIT.failed), STOP_TIMEOUT_MS)
     await simulation?.stop()
     await platform.stop()
+    clearTimeout(cutOff)
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(EXIT.done))
   const ready = await platform.start()

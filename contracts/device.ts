@@ -54,8 +54,8 @@ export const DeviceTypeSchema = Type.Object({
   /** Closed types refuse metrics that are not listed; open ones (`generic`) take any. */
   open: Type.Boolean(),
   metrics: Type.Record(Type.String(), MetricSpecSchema),
-  /** A device of this type that says nothing for so long is silent; 0 switches it off. */
-  silenceAfterMs: Type.Integer({ minimum: 0 }),
+  /** A device of this type that says nothing for so long is silent; 0 switches that off, null learns it from the device's own pace. */
+  silenceAfterMs: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()]),
   /** Event time is accepted up to this much after receipt. */
   futureToleranceMs: Type.Integer({ minimum: 0 }),
   /** Event time before this instant is refused (epoch ms). */

@@ -1,63 +1,99 @@
 import { DEVICE_MESSAGE, type DeviceMessage } from '../contracts/device-message.ts'
 import { TOPICS } from '../contracts/topics.ts'
 import { utf8Text } from '../kernel/bytes.ts'
-import { describeError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Service } from '../kernel/service.ts'
-import { sleep, type Clock } from '../kernel/time.ts'
+import type { Clock } from '../kernel/time.ts'
 import type { Consumer, EventLog, LogRecord } from '../storage/event-log/event-log.ts'
+import { registryConfig, type RegistryConfig } from './config.ts'
 import type { Registry } from './registry.ts'
+import { TopicFollower } from './topic-follower.ts'
 
 const GROUP = 'registry'
-const POLL_RECORDS_MAX = 500
-const POLL_WAIT_MS = 1_000
-const RETRY_MS = 500
+
+export interface ActivationOptions {
+  registry: Registry
+  eventLog: EventLog
+  clock: Clock
+  log: Logger
+  registryConfig?: RegistryConfig
+}
 
 /** A provisioned device becomes active with its first connection: this follows what the broker says of sessions. */
 export class Activation implements Service {
   readonly name = 'activation'
-  readonly #options: { registry: Registry; eventLog: EventLog; clock: Clock; log: Logger }
-  #consumer: Consumer | undefined
-  #loop: Promise<void> | undefined
-  readonly #stopping = new AbortController()
+  readonly #options: ActivationOptions
+  readonly #config: RegistryConfig
+  #starting: Promise<TopicFollower> | undefined
 
-  constructor(options: { registry: Registry; eventLog: EventLog; clock: Clock; log: Logger }) {
+  constructor(options: ActivationOptions) {
     this.#options = options
+    this.#config = options.registryConfig ?? registryConfig()
   }
 
   async start(): Promise<void> {
-    if (this.#consumer !== undefined) return
-    this.#consumer = await this.#options.eventLog.consume({ group: GROUP, topic: TOPICS.deviceEvents, from: 'earliest' })
-    this.#loop = this.#run(this.#consumer)
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping.abort()
-    await this.#consumer?.close()
-    await this.#loop
-    this.#consumer = undefined
-  }
-
-  async #run(consumer: Consumer): Promise<void> {
-    const { clock, log } = this.#options
-    while (!this.#stopping.signal.aborted) {
-      const records = await consumer.poll(POLL_RECORDS_MAX, POLL_WAIT_MS)
-      while (records.length > 0 && !this.#stopping.signal.aborted) {
-        try {
-          for (const record of records) await this.#apply(record)
-          await consumer.commit(new Map(records.map((record) => [record.partition, record.offset + 1])))
-          break
-        } catch (error) {
-          log.warn({ error: describeError(error) }, 'first connections wait to be noted')
-          await sleep(clock, RETRY_MS, this.#stopping.signal)
-        }
-      }
+    this.#starting ??= this.#follow()
+    try {
+      await this.#starting
+    } catch (error) {
+      this.#starting = undefined
+      throw error
     }
   }
 
-  async #apply(record: LogRecord): Promise<void> {
+  async stop(): Promise<void> {
+    const starting = this.#starting
+    this.#starting = undefined
+    await (await starting)?.stop()
+  }
+
+  async #follow(): Promise<TopicFollower> {
+    const { eventLog, clock, log } = this.#options
+    const follower = await TopicFollower.join({
+      eventLog,
+      clock,
+      log,
+      consumer: { group: GROUP, topic: TOPICS.deviceEvents, from: 'earliest' },
+      recordsMax: this.#config.pollRecordsMax,
+      retryMs: this.#config.retryMs,
+      waitMs: () => this.#config.pollWaitMs,
+      onRecords: (records, consumer, signal) => this.#noteAll(records, consumer, signal),
+    })
+    follower.run()
+    return follower
+  }
+
+  /** Offsets are committed after all of it is noted; what fails is polled again. */
+  async #noteAll(records: readonly LogRecord[], consumer: Consumer, signal: AbortSignal): Promise<void> {
+    if (records.length === 0) return
+    try {
+      for (const record of records) {
+        if (signal.aborted) return
+        await this.#note(record)
+      }
+      await consumer.commit(new Map(records.map((record) => [record.partition, record.offset + 1])))
+    } catch (error) {
+      if (!signal.aborted) for (const record of records.toReversed()) consumer.seek(record.partition, record.offset)
+      throw error
+    }
+  }
+
+  async #note(record: LogRecord): Promise<void> {
     if (record.schema !== DEVICE_MESSAGE) return
-    const message = JSON.parse(utf8Text(record.value)) as DeviceMessage
-    if (message.kind === 'connected') await this.#options.registry.markActive(message.tenant, message.device)
+    const message = readMessage(record)
+    if (message === undefined) {
+      this.#options.log.error({ partition: record.partition, offset: record.offset }, 'unreadable device message passed over')
+    } else if (message.kind === 'connected') await this.#options.registry.markActive(message.tenant, message.device)
+  }
+}
+
+function readMessage(record: LogRecord): Pick<DeviceMessage, 'kind' | 'tenant' | 'device'> | undefined {
+  try {
+    const message = JSON.parse(utf8Text(record.value)) as Partial<DeviceMessage> | null
+    const { kind, tenant, device } = message ?? {}
+    return kind !== undefined && typeof tenant === 'string' && typeof device === 'string' ? { kind, tenant, device } : undefined
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
   }
 }

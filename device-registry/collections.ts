@@ -1,9 +1,15 @@
 import type { Device, DeviceType } from '../contracts/device.ts'
-import type { Collection, Documents } from '../storage/documents/documents.ts'
+import type { Collection, Documents, Stored } from '../storage/documents/documents.ts'
 
-/** `announced` is false while the change still has to go to `device-events`. */
-export type DeviceDocument = Device & { announced: boolean }
-export type DeviceTypeDocument = DeviceType & { announced: boolean }
+/** What the registry keeps beside a device or type. */
+export interface Kept {
+  /** False while the change still has to go to `device-events`. */
+  announced: boolean
+  /** Grows by one with each change of the content; the store's own version also counts announcements. */
+  revision: number
+}
+export type DeviceDocument = Device & Kept
+export type DeviceTypeDocument = DeviceType & Kept
 
 export interface RegistryCollections {
   devices: Collection<DeviceDocument>
@@ -21,6 +27,22 @@ export async function openRegistryCollections(documents: Documents): Promise<Reg
       { name: 'by-announced', paths: ['announced'] },
     ],
   })
-  const types = await documents.collection<DeviceTypeDocument>({ name: 'device-types', indexes: [{ name: 'by-id', paths: ['tenant', 'id'], unique: true }] })
+  const types = await documents.collection<DeviceTypeDocument>({
+    name: 'device-types',
+    indexes: [
+      { name: 'by-id', paths: ['tenant', 'id'], unique: true },
+      { name: 'by-announced', paths: ['announced'] },
+    ],
+  })
   return { devices, types }
+}
+
+/** What others see of a stored device or type: its content, and the revision as its version. */
+export type View<T> = T & { version: number }
+
+export function viewOf(document: DeviceDocument & Stored): View<Device>
+export function viewOf(document: DeviceTypeDocument & Stored): View<DeviceType>
+export function viewOf(document: (DeviceDocument | DeviceTypeDocument) & Stored): View<Device | DeviceType> {
+  const { announced: _announced, _id, revision, ...content } = document
+  return { ...content, version: revision }
 }

@@ -12,7 +12,7 @@ export function genericType(tenant: string, nowMs: number): DeviceType {
     tenant,
     open: true,
     metrics: {},
-    silenceAfterMs: 0,
+    silenceAfterMs: null,
     futureToleranceMs: FUTURE_TOLERANCE_MS,
     earliestTs: EARLIEST_TS,
     createdAt: nowMs,

@@ -1,76 +1,93 @@
 import { CERTIFICATES_COLLECTION, type CertificateRecord } from '../contracts/certificate.ts'
-import { DEVICE_EVENT, type DeviceEvent } from '../contracts/device-event.ts'
-import type { Device, DeviceType } from '../contracts/device.ts'
+import { DEVICE_EVENT, DeviceEventSchema, type DeviceEvent } from '../contracts/device-event.ts'
+import type { Device, DeviceState, DeviceType } from '../contracts/device.ts'
 import type { Admission, RegistryView } from '../contracts/registry-view.ts'
 import { deviceKey, TOPICS } from '../contracts/topics.ts'
 import { utf8Text } from '../kernel/bytes.ts'
 import { describeError } from '../kernel/errors.ts'
 import { newId } from '../kernel/ids.ts'
 import type { Logger } from '../kernel/log.ts'
+import { compileSchema } from '../kernel/schema.ts'
 import type { Service } from '../kernel/service.ts'
-import { sleep, type Clock } from '../kernel/time.ts'
-import type { Documents } from '../storage/documents/documents.ts'
-import type { Consumer, EventLog, LogRecord } from '../storage/event-log/event-log.ts'
+import type { Clock } from '../kernel/time.ts'
+import type { Collection, Documents, Filter, Stored } from '../storage/documents/documents.ts'
+import type { EventLog, LogRecord } from '../storage/event-log/event-log.ts'
 import { openRegistryCollections, type RegistryCollections } from './collections.ts'
+import { registryConfig, type RegistryConfig } from './config.ts'
+import { KnownDevices } from './known-devices.ts'
+import { TopicFollower } from './topic-follower.ts'
 
 type Expelled = Parameters<Parameters<RegistryView['onExpelled']>[0]>[0]
 
-const POLL_RECORDS_MAX = 500
-const POLL_WAIT_MS = 1_000
-const RETRY_MS = 200
+export interface RegistryViewOptions {
+  documents: Documents
+  eventLog: EventLog
+  clock: Clock
+  log: Logger
+  registryConfig?: RegistryConfig
+}
 
-/** What the doors know, in memory. It begins to follow events before it loads, so that no change falls between. */
+/**
+ * The group begins this long before now and passes over what was there before the load: engines place a new group only when it first
+ * polls, and what came in between must not be missed. More than clocks of one installation differ.
+ */
+const OVERLAP_MS = 60_000
+
+const checkEvent = compileSchema(DeviceEventSchema)
+
+/**
+ * What the doors know, in memory. Loaded at start, then kept up to date from `device-events` by a group of its own. An event takes effect
+ * at once (a revoked serial, a state), before anyone is expelled for it; the whole document is fetched after that.
+ */
 export class FollowingRegistryView implements Service, RegistryView {
   readonly name = 'registry-view'
-  readonly #options: { documents: Documents; eventLog: EventLog; clock: Clock; log: Logger }
-  readonly #devices = new Map<string, Device>()
-  readonly #types = new Map<string, DeviceType>()
-  readonly #revoked = new Set<string>()
+  readonly #options: RegistryViewOptions
+  readonly #config: RegistryConfig
+  readonly #known = new KnownDevices()
   readonly #listeners = new Set<(expelled: Expelled) => void>()
-  #collections: RegistryCollections | undefined
-  #consumer: Consumer | undefined
-  #loop: Promise<void> | undefined
-  readonly #stopping = new AbortController()
+  /** Ids of documents that have changed and are still to be fetched. */
+  readonly #staleDevices = new Set<string>()
+  readonly #staleTypes = new Set<string>()
+  #starting: Promise<TopicFollower> | undefined
 
-  constructor(options: { documents: Documents; eventLog: EventLog; clock: Clock; log: Logger }) {
+  constructor(options: RegistryViewOptions) {
     this.#options = options
+    this.#config = options.registryConfig ?? registryConfig()
   }
 
   async start(): Promise<void> {
-    if (this.#consumer !== undefined) return
-    const { documents, eventLog, clock } = this.#options
-    this.#collections = await openRegistryCollections(documents)
-    this.#consumer = await eventLog.consume({ group: `registry-view-${newId(clock.nowMs())}`, topic: TOPICS.deviceEvents, from: 'latest' })
-    for (const device of await this.#collections.devices.find({})) this.#devices.set(deviceKey(device.tenant, device.id), device)
-    for (const type of await this.#collections.types.find({})) this.#types.set(deviceKey(type.tenant, type.id), type)
-    const certificates = await documents.collection<CertificateRecord>({ name: CERTIFICATES_COLLECTION, indexes: [{ name: 'by-state', paths: ['state', 'notAfter'] }] })
-    for (const certificate of await certificates.find({ state: 'revoked' })) this.#revoked.add(certificate.serial)
-    this.#loop = this.#follow(this.#consumer)
+    this.#starting ??= this.#load()
+    try {
+      await this.#starting
+    } catch (error) {
+      this.#starting = undefined
+      throw error
+    }
   }
 
   async stop(): Promise<void> {
-    this.#stopping.abort()
-    await this.#consumer?.close()
-    await this.#loop
-    this.#consumer = undefined
+    const starting = this.#starting
+    this.#starting = undefined
+    await (await starting)?.stop()
+    this.#known.clear()
   }
 
   admit(tenant: string, device: string, serial: string): Admission {
-    if (this.#revoked.has(serial)) return { status: 'refused', reason: 'certificate-revoked' }
-    const known = this.#devices.get(deviceKey(tenant, device))
+    if (this.#known.isRevoked(serial)) return { status: 'refused', reason: 'certificate-revoked' }
+    const known = this.#known.device(tenant, device)
     if (known === undefined) return { status: 'refused', reason: 'unknown-device' }
     if (known.state === 'suspended' || known.state === 'decommissioned') return { status: 'refused', reason: known.state }
     return { status: 'admitted', device: known }
   }
 
   typeOf(tenant: string, device: string): DeviceType | undefined {
-    const known = this.#devices.get(deviceKey(tenant, device))
-    return known === undefined ? undefined : this.#types.get(deviceKey(tenant, known.type))
+    const known = this.#known.device(tenant, device)
+    return known === undefined ? undefined : this.#known.type(tenant, known.type)
   }
 
   /** A type by name; undefined when there is none. */
   type(tenant: string, type: string): DeviceType | undefined {
-    return this.#types.get(deviceKey(tenant, type))
+    return this.#known.type(tenant, type)
   }
 
   onExpelled(listener: (expelled: Expelled) => void): () => void {
@@ -78,50 +95,130 @@ export class FollowingRegistryView implements Service, RegistryView {
     return () => this.#listeners.delete(listener)
   }
 
-  async #follow(consumer: Consumer): Promise<void> {
-    const { clock, log } = this.#options
-    while (!this.#stopping.signal.aborted) {
-      try {
-        await this.#applyAll(consumer, await consumer.poll(POLL_RECORDS_MAX, POLL_WAIT_MS))
-      } catch (error) {
-        log.error({ error: describeError(error) }, 'device events not readable, trying again')
-        await sleep(clock, RETRY_MS, this.#stopping.signal)
-      }
-    }
+  async #load(): Promise<TopicFollower> {
+    const { documents, eventLog, clock, log } = this.#options
+    const collections = await openRegistryCollections(documents)
+    const certificates = await documents.collection<CertificateRecord>({
+      name: CERTIFICATES_COLLECTION,
+      indexes: [{ name: 'by-state', paths: ['state', 'notAfter'] }],
+    })
+    // Documents are durable before their events: what is before these offsets is in what is loaded next.
+    const loadedUpTo = await eventLog.bounds(TOPICS.deviceEvents)
+    for await (const device of everyOne(collections.devices, {}, this.#config.loadPageDocuments)) this.#known.putDevice(device)
+    for await (const type of everyOne(collections.types, {}, this.#config.loadPageDocuments)) this.#known.putType(type)
+    // An expired certificate is refused for that; its serial need not be kept.
+    const revoked: Filter = { state: 'revoked', notAfter: { $gte: clock.nowMs() } }
+    for await (const { serial } of everyOne(certificates, revoked, this.#config.loadPageDocuments)) this.#known.revoke(serial)
+
+    const isNew = ({ partition, offset }: LogRecord): boolean => offset >= (loadedUpTo.get(partition)?.next ?? 0)
+    const nowMs = clock.nowMs()
+    const follower = await TopicFollower.join({
+      eventLog,
+      clock,
+      log,
+      consumer: { group: `registry-view-${newId(nowMs)}`, topic: TOPICS.deviceEvents, from: { timestampMs: nowMs - OVERLAP_MS } },
+      recordsMax: this.#config.pollRecordsMax,
+      retryMs: this.#config.retryMs,
+      waitMs: () => (this.#staleDevices.size + this.#staleTypes.size > 0 ? this.#config.retryMs : this.#config.pollWaitMs),
+      onRecords: async (records) => {
+        for (const record of records) if (isNew(record)) this.#note(record)
+        await this.#refresh(collections)
+      },
+    })
+    follower.run()
+    return follower
   }
 
-  /** A record that could not be applied is polled again, with those after it. */
-  async #applyAll(consumer: Consumer, records: readonly LogRecord[]): Promise<void> {
-    for (const [at, record] of records.entries()) {
-      try {
-        await this.#apply(record)
-      } catch (error) {
-        for (const later of records.slice(at).toReversed()) consumer.seek(later.partition, later.offset)
-        throw error
-      }
-    }
-  }
-
-  async #apply(record: LogRecord): Promise<void> {
+  /** What an event says by itself, at once. One that cannot be read must not hold up a revocation behind it. */
+  #note(record: LogRecord): void {
     if (record.schema !== DEVICE_EVENT) return
-    const event = JSON.parse(utf8Text(record.value)) as DeviceEvent
-    if (event.event === 'certificate-revoked') {
-      this.#revoked.add(event.serial)
-      this.#expel({ tenant: event.tenant, device: event.device, serial: event.serial, reason: event.reason })
-    } else if (event.event === 'device-changed') {
-      if (event.state === 'suspended' || event.state === 'decommissioned') this.#expel({ tenant: event.tenant, device: event.device, reason: event.state })
-      const key = deviceKey(event.tenant, event.device)
-      const device = await this.#collections?.devices.get(key)
-      if (device === null || device === undefined) this.#devices.delete(key)
-      else this.#devices.set(key, device)
-    } else {
-      const key = deviceKey(event.tenant, event.type)
-      const type = await this.#collections?.types.get(key)
-      if (type !== null && type !== undefined) this.#types.set(key, type)
+    const event = readEvent(record)
+    if (event === undefined) {
+      this.#options.log.error({ partition: record.partition, offset: record.offset }, 'unreadable device event passed over')
+      return
     }
+    const { tenant } = event
+    if (event.event === 'device-type-changed') {
+      this.#staleTypes.add(deviceKey(tenant, event.type))
+      return
+    }
+    const { device } = event
+    if (event.event === 'certificate-revoked') {
+      this.#known.revoke(event.serial)
+      this.#expel({ tenant, device, serial: event.serial, reason: event.reason })
+      return
+    }
+    this.#known.setState(tenant, device, event.state as DeviceState)
+    this.#staleDevices.add(deviceKey(tenant, device))
+    if (isBarred(event.state)) this.#expel({ tenant, device, reason: event.state })
+  }
+
+  async #refresh({ devices, types }: RegistryCollections): Promise<void> {
+    await fetchStale(types, this.#staleTypes, this.#config.loadPageDocuments, (_key, type) => {
+      if (type !== undefined) this.#known.putType(type)
+    })
+    await fetchStale(devices, this.#staleDevices, this.#config.loadPageDocuments, (key, device) => this.#replace(key, device))
+  }
+
+  #replace(key: string, device: Device | undefined): void {
+    const [tenant, id] = key.split('/') as [string, string]
+    const before = this.#known.device(tenant, id)
+    if (device === undefined) this.#known.removeDevice(tenant, id)
+    else this.#known.putDevice(device)
+    // The document may be newer than the event that called for it.
+    if (device !== undefined && isBarred(device.state) && before?.state !== device.state)
+      this.#expel({ tenant, device: id, reason: device.state })
   }
 
   #expel(expelled: Expelled): void {
-    for (const listener of this.#listeners) listener(expelled)
+    for (const listener of this.#listeners) {
+      try {
+        listener(expelled)
+      } catch (error) {
+        this.#options.log.error({ ...expelled, error: describeError(error) }, 'a door could not expel a device')
+      }
+    }
+  }
+}
+
+function isBarred(state: string): boolean {
+  return state === 'suspended' || state === 'decommissioned'
+}
+
+function readEvent(record: LogRecord): DeviceEvent | undefined {
+  try {
+    const checked = checkEvent(JSON.parse(utf8Text(record.value)))
+    return checked.status === 'valid' ? checked.value : undefined
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
+
+/** Every matching document in order of id, a page in memory at a time. */
+async function* everyOne<T extends object>(collection: Collection<T>, filter: Filter, pageDocuments: number): AsyncGenerator<T & Stored> {
+  for (let last: string | undefined; ;) {
+    const rest: Filter = last === undefined ? filter : { ...filter, _id: { $gt: last } }
+    const page = await collection.find(rest, { sort: { _id: 1 }, limit: pageDocuments })
+    yield* page
+    if (page.length < pageDocuments) return
+    last = page.at(-1)?._id
+  }
+}
+
+/** Fetches the documents of `ids` and takes those off the list; what could not be fetched stays on it. */
+async function fetchStale<T extends object>(
+  collection: Collection<T>,
+  ids: Set<string>,
+  pageDocuments: number,
+  take: (id: string, document: (T & Stored) | undefined) => void,
+): Promise<void> {
+  while (ids.size > 0) {
+    const page = [...ids].slice(0, pageDocuments)
+    const found = new Map((await collection.find({ _id: { $in: page } })).map((document) => [document._id, document]))
+    for (const id of page) {
+      ids.delete(id)
+      take(id, found.get(id))
+    }
   }
 }

@@ -1,20 +1,29 @@
-import { DEVICE_EVENT, type DeviceEvent } from '../contracts/device-event.ts'
-import { DEFAULT_TENANT, type Device, type DeviceState, type DeviceType } from '../contracts/device.ts'
+import { DEFAULT_TENANT, GENERIC_TYPE, isDeviceId, type Device, type DeviceState, type DeviceType } from '../contracts/device.ts'
 import type { Actor, DeviceRegistrar, Provisioning, Registration } from '../contracts/registrar.ts'
-import { deviceKey, TOPICS } from '../contracts/topics.ts'
-import { jsonBytes } from '../kernel/bytes.ts'
-import { ConflictError, InvalidInputError, NotFoundError } from '../kernel/errors.ts'
+import { deviceKey } from '../contracts/topics.ts'
+import { ConflictError, InternalError, InvalidInputError, NotFoundError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Service } from '../kernel/service.ts'
 import type { Clock } from '../kernel/time.ts'
-import type { Collection, Documents, Stored } from '../storage/documents/documents.ts'
+import type { Documents, Filter, Stored } from '../storage/documents/documents.ts'
 import type { EventLog } from '../storage/event-log/event-log.ts'
-import { openRegistryCollections, type DeviceDocument, type RegistryCollections } from './collections.ts'
+import { Announcements } from './announcements.ts'
+import { checkDevice, checkLabels, checkType } from './checks.ts'
+import {
+  openRegistryCollections,
+  viewOf,
+  type DeviceDocument,
+  type DeviceTypeDocument,
+  type RegistryCollections,
+  type View,
+} from './collections.ts'
+import { registryConfig, type RegistryConfig } from './config.ts'
 import { genericType } from './generic-type.ts'
 import { isLegalTransition, statesBefore } from './transitions.ts'
 
-export type DeviceView = Device & { version: number }
-export type DeviceTypeView = DeviceType & { version: number }
+/** `version` is what an ETag carries: it grows with each change of the content. */
+export type DeviceView = View<Device>
+export type DeviceTypeView = View<DeviceType>
 
 export interface DeviceQuery {
   tenant: string
@@ -22,6 +31,7 @@ export interface DeviceQuery {
   state?: DeviceState
   /** Part of the id, any case. */
   text?: string
+  /** Page size, at least 1. */
   limit: number
   /** Id of the last device of the page before. */
   after?: string
@@ -32,205 +42,285 @@ export interface RegistryOptions {
   eventLog: EventLog
   clock: Clock
   log: Logger
+  registryConfig?: RegistryConfig
 }
 
 /** What an operator may say of a type. */
 export type DeviceTypeInput = Omit<DeviceType, 'tenant' | 'createdAt' | 'updatedAt'>
 
+interface Opened extends RegistryCollections {
+  announcements: Announcements
+}
+
 /**
- * Devices and their types. Every change is durable first and announced on `device-events` second; an announcement that a crash cut off
- * is made at the next start, because the document remembers that it is due.
+ * Devices and their types. Every change is durable first and announced on `device-events` second (see Announcements). The type `generic`
+ * is there from a tenant's first use on.
  */
 export class Registry implements Service, DeviceRegistrar {
   readonly name = 'registry'
   readonly #options: RegistryOptions
-  #collections: RegistryCollections | undefined
+  readonly #config: RegistryConfig
+  #opening: Promise<Opened> | undefined
+  #opened: Opened | undefined
 
   constructor(options: RegistryOptions) {
     this.#options = options
+    this.#config = options.registryConfig ?? registryConfig()
   }
 
+  /** Announces what a crash left unannounced. */
   async start(): Promise<void> {
-    if (this.#collections !== undefined) return
-    const collections = await openRegistryCollections(this.#options.documents)
-    const nowMs = this.#options.clock.nowMs()
-    await collections.types.insert(deviceKey(DEFAULT_TENANT, genericType(DEFAULT_TENANT, nowMs).id), { ...genericType(DEFAULT_TENANT, nowMs), announced: true })
-    this.#collections = collections
-    for (const device of await collections.devices.find({ announced: false })) await this.#announceDevice(device)
-    for (const type of await collections.types.find({ announced: false })) await this.#announceType(type)
-  }
-
-  stop(): Promise<void> {
-    this.#collections = undefined
-    return Promise.resolve()
-  }
-
-  /** See DeviceRegistrar. */
-  async ensureRegistered(tenant: string, device: string, type: string | undefined, by: Actor): Promise<Registration> {
-    const existing = await this.#devices().get(deviceKey(tenant, device))
-    if (existing !== null) {
-      if (existing.state === 'decommissioned') return { status: 'refused', reason: 'decommissioned' }
-      if (type !== undefined && type !== existing.type) return { status: 'refused', reason: 'other-type' }
-      return { status: 'registered', device: plain(existing), created: false }
+    this.#opening ??= this.#open()
+    try {
+      this.#opened = await this.#opening
+    } catch (error) {
+      this.#opening = undefined
+      throw error
     }
-    const wanted = type ?? genericType(tenant, 0).id
-    if ((await this.#types().get(deviceKey(tenant, wanted))) === null) return { status: 'refused', reason: 'unknown-type' }
-    const inserted = await this.#insert(tenant, device, wanted, {}, by)
-    if (inserted === undefined) return this.ensureRegistered(tenant, device, type, by)
-    return { status: 'registered', device: plain(inserted), created: true }
+    await this.#ensureGeneric(DEFAULT_TENANT)
+  }
+
+  async stop(): Promise<void> {
+    const opening = this.#opening
+    this.#opening = undefined
+    this.#opened = undefined
+    await (await opening)?.announcements.stop()
+  }
+
+  /** See DeviceRegistrar. Throws InvalidInputError for what is no device id. */
+  async ensureRegistered(tenant: string, device: string, type: string | undefined, by: Actor): Promise<Registration> {
+    for (;;) {
+      const existing = await this.#require().devices.get(deviceKey(tenant, device))
+      if (existing !== null) {
+        if (existing.state === 'decommissioned') return { status: 'refused', reason: 'decommissioned' }
+        if (type !== undefined && type !== existing.type) return { status: 'refused', reason: 'other-type' }
+        return { status: 'registered', device: contentOf(existing), created: false }
+      }
+      const wanted = type ?? GENERIC_TYPE
+      if ((await this.#findType(tenant, wanted)) === null) return { status: 'refused', reason: 'unknown-type' }
+      const inserted = await this.#insert(tenant, { id: device, type: wanted, labels: {} }, by)
+      if (inserted !== undefined) return { status: 'registered', device: contentOf(inserted), created: true }
+    }
   }
 
   /** See DeviceRegistrar. */
   async markProvisioned(tenant: string, device: string, by: Actor): Promise<Provisioning> {
-    const found = await this.#devices().get(deviceKey(tenant, device))
-    if (found === null) return { status: 'refused', reason: 'unknown-device' }
-    if (found.state === 'suspended' || found.state === 'decommissioned') return { status: 'refused', reason: found.state }
-    if (found.state !== 'registered') return { status: 'provisioned', device: plain(found) }
-    return { status: 'provisioned', device: await this.transition(tenant, device, 'provisioned', by) }
+    for (;;) {
+      const found = await this.#require().devices.get(deviceKey(tenant, device))
+      if (found === null) return { status: 'refused', reason: 'unknown-device' }
+      if (found.state === 'suspended' || found.state === 'decommissioned') return { status: 'refused', reason: found.state }
+      if (found.state !== 'registered') return { status: 'provisioned', device: contentOf(found) }
+      const moved = await this.#move(found, 'provisioned', by)
+      if (moved !== undefined) return { status: 'provisioned', device: contentOf(moved) }
+    }
   }
 
   async findDevice(tenant: string, device: string): Promise<Device | undefined> {
-    const found = await this.#devices().get(deviceKey(tenant, device))
-    return found === null ? undefined : plain(found)
+    const found = await this.#require().devices.get(deviceKey(tenant, device))
+    return found === null ? undefined : contentOf(found)
   }
 
-  /** A device's first connection; later ones change nothing. */
+  /** A provisioned device's first connection; anything else changes nothing. */
   async markActive(tenant: string, device: string): Promise<void> {
-    const found = await this.#devices().get(deviceKey(tenant, device))
-    if (found !== null && isLegalTransition(found.state, 'active') && found.state === 'provisioned') await this.transition(tenant, device, 'active', `device:${device}`)
+    for (;;) {
+      const found = await this.#require().devices.get(deviceKey(tenant, device))
+      if (found?.state !== 'provisioned' || (await this.#move(found, 'active', `device:${device}`)) !== undefined) return
+    }
   }
 
-  /** Throws ConflictError when it exists, InvalidInputError for an unknown type. */
+  /** Throws ConflictError when it exists, InvalidInputError for an unknown type or what is not a device. */
   async createDevice(tenant: string, input: { id: string; type: string; labels: Record<string, string> }, by: Actor): Promise<DeviceView> {
-    await this.getType(tenant, input.type).catch((error: unknown) => {
-      if (error instanceof NotFoundError) throw new InvalidInputError(`type: there is no device type "${input.type}"`, { cause: error, details: { field: 'type' } })
-      throw error
-    })
-    const created = await this.#insert(tenant, input.id, input.type, input.labels, by)
+    if ((await this.#findType(tenant, input.type)) === null) {
+      throw new InvalidInputError(`type: there is no device type "${input.type}"`, { details: { field: 'type' } })
+    }
+    const created = await this.#insert(tenant, input, by)
     if (created === undefined) throw new ConflictError(`device ${input.id} exists already`)
-    return plain(created)
+    return viewOf(created)
   }
 
   /** Throws NotFoundError. */
   async getDevice(tenant: string, device: string): Promise<DeviceView> {
-    return plain(await this.#existing(tenant, device))
+    return viewOf(await this.#existing(tenant, device))
   }
 
   /** Ordered by id. */
   async listDevices(query: DeviceQuery): Promise<{ items: DeviceView[]; next: string | null }> {
-    const conditions: object[] = [{ tenant: query.tenant }]
-    if (query.type !== undefined) conditions.push({ type: query.type })
-    if (query.state !== undefined) conditions.push({ state: query.state })
-    if (query.text !== undefined) conditions.push({ id: { $regex: query.text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'), $options: 'i' } })
-    if (query.after !== undefined) conditions.push({ id: { $gt: query.after } })
-    const found = await this.#devices().find({ $and: conditions }, { sort: { id: 1 }, limit: query.limit + 1 })
-    const items = found.slice(0, query.limit).map(plain)
-    return { items, next: found.length > query.limit ? (items.at(-1)?.id ?? null) : null }
+    const { tenant, type, state, text, limit, after } = query
+    const id: Filter = {
+      ...(after === undefined ? {} : { $gt: after }),
+      ...(text === undefined ? {} : { $regex: text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'), $options: 'i' }),
+    }
+    const filter: Filter = {
+      tenant,
+      ...(type === undefined ? {} : { type }),
+      ...(state === undefined ? {} : { state }),
+      ...(Object.keys(id).length === 0 ? {} : { id }),
+    }
+    const found = await this.#require().devices.find(filter, { sort: { id: 1 }, limit: limit + 1 })
+    const items = found.slice(0, limit).map((document) => viewOf(document))
+    return { items, next: found.length > limit ? (items.at(-1)?.id ?? null) : null }
   }
 
-  /** Changes labels. Throws NotFoundError, ConflictError VERSION_MISMATCH. */
-  async updateDevice(tenant: string, device: string, change: { labels: Record<string, string> }, version: number | undefined): Promise<DeviceView> {
-    const found = await this.#existing(tenant, device)
-    const set = { labels: change.labels, updatedAt: this.#options.clock.nowMs(), announced: false }
-    const result = await this.#devices().update(found._id, { $set: set }, version)
-    if (result.status === 'missing') throw new NotFoundError(`there is no device ${device}`)
-    if (result.status === 'conflict') throw new ConflictError(`device ${device} was changed meanwhile`, { code: 'VERSION_MISMATCH' })
-    return plain(await this.#announceDevice(result.document))
+  /** Changes labels; with `version`, only when the device has that one. Throws NotFoundError, ConflictError VERSION_MISMATCH. */
+  async updateDevice(
+    tenant: string,
+    device: string,
+    change: { labels: Record<string, string> },
+    version: number | undefined,
+  ): Promise<DeviceView> {
+    checkLabels(change.labels, this.#config.labelsMax)
+    for (;;) {
+      const found = await this.#existing(tenant, device)
+      if (version !== undefined && version !== found.revision) throw changedMeanwhile(`device ${device}`)
+      const changed = await this.#change(found, { labels: change.labels })
+      if (changed !== undefined) return viewOf(changed)
+    }
   }
 
-  /** Moves a device to another state. Throws NotFoundError, and ConflictError where the move makes no sense. */
+  /** Moves a device to another state. Throws NotFoundError, and ConflictError ILLEGAL_TRANSITION that names both states. */
   async transition(tenant: string, device: string, to: DeviceState, by: Actor): Promise<DeviceView> {
     for (;;) {
       const found = await this.#existing(tenant, device)
-      if (found.state === to) return plain(found)
+      if (found.state === to) return viewOf(found)
       if (!isLegalTransition(found.state, to)) {
-        throw new ConflictError(`device ${device} is ${found.state} and cannot become ${to}; it can from: ${statesBefore(to).join(', ') || 'nowhere'}`, { code: 'ILLEGAL_TRANSITION' })
+        const from = statesBefore(to).join(', ') || 'nowhere'
+        const message = `device ${device} is ${found.state} and cannot become ${to}; it can from: ${from}`
+        throw new ConflictError(message, { code: 'ILLEGAL_TRANSITION' })
       }
-      const change = { $set: { state: to, updatedAt: this.#options.clock.nowMs(), announced: false } }
-      const result = await this.#devices().update(found._id, change, found.version)
-      if (result.status !== 'written') continue
-      this.#options.log.info({ audit: 'device-state', tenant, device, from: found.state, to, by }, 'device changed state')
-      return plain(await this.#announceDevice(result.document))
+      const moved = await this.#move(found, to, by)
+      if (moved !== undefined) return viewOf(moved)
     }
   }
 
   /** Throws NotFoundError. */
   async getType(tenant: string, type: string): Promise<DeviceTypeView> {
-    const found = await this.#types().get(deviceKey(tenant, type))
-    if (found === null) throw new NotFoundError(`there is no device type ${type}`)
-    return plain(found)
+    return viewOf(await this.#existingType(tenant, type))
   }
 
+  /** Ordered by id. */
   async listTypes(tenant: string): Promise<DeviceTypeView[]> {
-    return (await this.#types().find({ tenant }, { sort: { id: 1 } })).map(plain)
+    await this.#ensureGeneric(tenant)
+    return (await this.#require().types.find({ tenant }, { sort: { id: 1 } })).map((document) => viewOf(document))
   }
 
-  /** Creates a type; throws ConflictError when it exists. */
+  /** Throws ConflictError when it exists, InvalidInputError for what is not a type. */
   async createType(tenant: string, input: DeviceTypeInput): Promise<DeviceTypeView> {
-    const nowMs = this.#options.clock.nowMs()
-    const result = await this.#types().insert(deviceKey(tenant, input.id), { ...input, tenant, createdAt: nowMs, updatedAt: nowMs, announced: false })
-    if (result.status === 'conflict') throw new ConflictError(`device type ${input.id} exists already`)
-    return plain(await this.#announceType(result.document))
+    const created = await this.#insertType(newType(tenant, input, this.#options.clock.nowMs()))
+    if (created === undefined) throw new ConflictError(`device type ${input.id} exists already`)
+    return viewOf(created)
   }
 
-  /** Replaces a type's definition. Throws NotFoundError, ConflictError VERSION_MISMATCH. */
+  /** Replaces a type's definition. Throws NotFoundError, ConflictError VERSION_MISMATCH, InvalidInputError. */
   async updateType(tenant: string, input: DeviceTypeInput, version: number | undefined): Promise<DeviceTypeView> {
-    const set = { ...input, updatedAt: this.#options.clock.nowMs(), announced: false }
-    const result = await this.#types().update(deviceKey(tenant, input.id), { $set: set }, version)
-    if (result.status === 'missing') throw new NotFoundError(`there is no device type ${input.id}`)
-    if (result.status === 'conflict') throw new ConflictError(`device type ${input.id} was changed meanwhile`, { code: 'VERSION_MISMATCH' })
-    return plain(await this.#announceType(result.document))
+    const { types, announcements } = this.#require()
+    checkType(newType(tenant, input, this.#options.clock.nowMs()))
+    for (;;) {
+      const found = await this.#existingType(tenant, input.id)
+      if (version !== undefined && version !== found.revision) throw changedMeanwhile(`device type ${input.id}`)
+      const result = await types.update(found._id, this.#marked({ ...input }), found.version)
+      if (result.status !== 'written') continue
+      await announcements.type(result.document)
+      return viewOf(result.document)
+    }
   }
 
-  async #insert(tenant: string, id: string, type: string, labels: Record<string, string>, by: Actor): Promise<(DeviceDocument & Stored) | undefined> {
+  async #open(): Promise<Opened> {
+    const { documents, eventLog, clock, log } = this.#options
+    const collections = await openRegistryCollections(documents)
+    const announcements = new Announcements({ collections, eventLog, clock, log, retryMs: this.#config.announceRetryMs })
+    await announcements.settle()
+    return { ...collections, announcements }
+  }
+
+  async #insert(
+    tenant: string,
+    input: { id: string; type: string; labels: Record<string, string> },
+    by: Actor,
+  ): Promise<(DeviceDocument & Stored) | undefined> {
+    const { devices, announcements } = this.#require()
+    const { id, type, labels } = input
     const nowMs = this.#options.clock.nowMs()
-    const device: DeviceDocument = { id, tenant, type, state: 'registered', labels, createdAt: nowMs, updatedAt: nowMs, announced: false }
-    const result = await this.#devices().insert(deviceKey(tenant, id), device)
+    const device: Device = { id, tenant, type, state: 'registered', labels, createdAt: nowMs, updatedAt: nowMs }
+    checkDevice(device, this.#config.labelsMax)
+    const result = await devices.insert(deviceKey(tenant, id), { ...device, announced: false, revision: 1 })
     if (result.status === 'conflict') return undefined
     this.#options.log.info({ audit: 'device-registered', tenant, device: id, type, by }, 'device registered')
-    return this.#announceDevice(result.document)
+    await announcements.device(result.document)
+    return result.document
+  }
+
+  /** Undefined when the device was changed since `found`. */
+  async #move(found: DeviceDocument & Stored, to: DeviceState, by: Actor): Promise<(DeviceDocument & Stored) | undefined> {
+    const { tenant, id, state } = found
+    return this.#change(found, { state: to }, () =>
+      this.#options.log.info({ audit: 'device-state', tenant, device: id, from: state, to, by }, 'device changed state'),
+    )
+  }
+
+  async #change(
+    found: DeviceDocument & Stored,
+    set: Partial<Device>,
+    onDurable: () => void = () => {},
+  ): Promise<(DeviceDocument & Stored) | undefined> {
+    const { devices, announcements } = this.#require()
+    const result = await devices.update(found._id, this.#marked(set), found.version)
+    if (result.status !== 'written') return undefined
+    onDurable()
+    await announcements.device(result.document)
+    return result.document
+  }
+
+  #marked(set: object): { $set: object; $inc: object } {
+    return { $set: { ...set, updatedAt: this.#options.clock.nowMs(), announced: false }, $inc: { revision: 1 } }
+  }
+
+  async #insertType(type: DeviceType): Promise<(DeviceTypeDocument & Stored) | undefined> {
+    checkType(type)
+    const { types, announcements } = this.#require()
+    const result = await types.insert(deviceKey(type.tenant, type.id), { ...type, announced: false, revision: 1 })
+    if (result.status === 'conflict') return undefined
+    await announcements.type(result.document)
+    return result.document
+  }
+
+  async #ensureGeneric(tenant: string): Promise<void> {
+    const known = await this.#require().types.get(deviceKey(tenant, GENERIC_TYPE))
+    if (known === null) await this.#insertType(genericType(tenant, this.#options.clock.nowMs()))
+  }
+
+  async #findType(tenant: string, type: string): Promise<(DeviceTypeDocument & Stored) | null> {
+    if (!isDeviceId(type)) return null
+    if (type === GENERIC_TYPE) await this.#ensureGeneric(tenant)
+    return this.#require().types.get(deviceKey(tenant, type))
+  }
+
+  async #existingType(tenant: string, type: string): Promise<DeviceTypeDocument & Stored> {
+    const found = await this.#findType(tenant, type)
+    if (found === null) throw new NotFoundError(`there is no device type ${type}`)
+    return found
   }
 
   async #existing(tenant: string, device: string): Promise<DeviceDocument & Stored> {
-    const found = await this.#devices().get(deviceKey(tenant, device))
+    const found = await this.#require().devices.get(deviceKey(tenant, device))
     if (found === null) throw new NotFoundError(`there is no device ${device}`)
     return found
   }
 
-  async #announceDevice(device: DeviceDocument & Stored): Promise<DeviceDocument & Stored> {
-    const { tenant, id, type, state } = device
-    await this.#append(tenant, id, { event: 'device-changed', tenant, device: id, type, state, at: this.#options.clock.nowMs() })
-    return announced(this.#devices(), device)
-  }
-
-  async #announceType<T extends DeviceType & { announced: boolean } & Stored>(type: T): Promise<T> {
-    await this.#append(type.tenant, type.id, { event: 'device-type-changed', tenant: type.tenant, type: type.id, at: this.#options.clock.nowMs() })
-    return (await announced(this.#types(), type)) as T
-  }
-
-  async #append(tenant: string, subject: string, event: DeviceEvent): Promise<void> {
-    await this.#options.eventLog.append(TOPICS.deviceEvents, [{ key: deviceKey(tenant, subject), schema: DEVICE_EVENT, value: jsonBytes(event) }])
-  }
-
-  #devices(): RegistryCollections['devices'] {
-    if (this.#collections === undefined) throw new TypeError('Registry.start was not called')
-    return this.#collections.devices
-  }
-
-  #types(): RegistryCollections['types'] {
-    if (this.#collections === undefined) throw new TypeError('Registry.start was not called')
-    return this.#collections.types
+  #require(): Opened {
+    if (this.#opened === undefined) throw new InternalError('the registry is used before its start or after its stop')
+    return this.#opened
   }
 }
 
-/** Notes that the announcement was made, unless a newer change is due its own. */
-async function announced<T extends { announced: boolean }>(collection: Collection<T>, document: T & Stored): Promise<T & Stored> {
-  const result = await collection.update(document._id, { $set: { announced: true } }, document.version)
-  return result.status === 'written' ? result.document : document
+function newType(tenant: string, input: DeviceTypeInput, nowMs: number): DeviceType {
+  return { ...input, tenant, createdAt: nowMs, updatedAt: nowMs }
 }
 
-/** The document without what is only for the store. */
-function plain<T extends { announced: boolean } & Stored>(document: T): Omit<T, 'announced' | '_id'> {
-  const { announced: _announced, _id, ...rest } = document
-  return rest
+function contentOf(document: DeviceDocument & Stored): Device {
+  const { version: _version, ...device } = viewOf(document)
+  return device
+}
+
+function changedMeanwhile(what: string): ConflictError {
+  return new ConflictError(`${what} was changed meanwhile`, { code: 'VERSION_MISMATCH', remedy: 'Read it again and repeat the change.' })
 }

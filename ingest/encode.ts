@@ -39,9 +39,12 @@ export function encodeReading(envelope: DeviceEnvelope, uplink: Uplink, raw: Raw
   return { key: envelope.key, schema: READING, value: Buffer.from(head + JSON.stringify(body).slice(1)) }
 }
 
-/** A rejected reading as a log message; `part` is the offending element of an array, or undefined for the whole payload. */
-export function encodeRejected(uplink: Uplink, rejection: Rejection, part: unknown, payloadBytesMax: number): LogMessage {
-  const payload = part === undefined ? Buffer.from(uplink.payload) : Buffer.from(JSON.stringify(part))
+/**
+ * A rejected reading as a log message: `bytes` as they arrived (an element of an array is written anew), and what was decoded of them,
+ * if anything.
+ */
+export function encodeRejected(uplink: Uplink, rejection: Rejection, bytes: Uint8Array, decoded: unknown, payloadBytesMax: number): LogMessage {
+  const payload = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const rejected: RejectedReading = {
     tenant: uplink.tenant,
     device: uplink.device,
@@ -52,15 +55,15 @@ export function encodeRejected(uplink: Uplink, rejection: Rejection, part: unkno
     detail: rejection.detail,
     payloadBase64: payload.subarray(0, payloadBytesMax).toString('base64'),
     payloadBytes: payload.length,
-    ...sequenceOf(part),
+    ...sequenceOf(decoded),
   }
   return { key: deviceKey(uplink.tenant, uplink.device), schema: REJECTED_READING, value: Buffer.from(JSON.stringify(rejected)) }
 }
 
 /** Boot and seq of a rejected reading, where they can be read: it was received, so the ledger must not call it missing. */
-function sequenceOf(part: unknown): { boot?: string; seq?: number } {
-  if (typeof part !== 'object' || part === null) return {}
-  const { boot, seq } = part as Record<string, unknown>
+function sequenceOf(decoded: unknown): { boot?: string; seq?: number } {
+  if (typeof decoded !== 'object' || decoded === null) return {}
+  const { boot, seq } = decoded as Record<string, unknown>
   return {
     ...(typeof boot === 'string' && boot.length <= 64 ? { boot } : {}),
     ...(Number.isSafeInteger(seq) ? { seq: seq as number } : {}),

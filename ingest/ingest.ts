@@ -3,6 +3,7 @@ import { DEVICE_MESSAGE, type DeviceMessage } from '../contracts/device-message.
 import type { RegistryView } from '../contracts/registry-view.ts'
 import { deviceKey, TOPICS } from '../contracts/topics.ts'
 import type { Uplink, UplinkSink } from '../contracts/uplink.ts'
+import { jsonBytes } from '../kernel/bytes.ts'
 import { EnvironmentError, InternalError, LimitError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import { LATENCY_BUCKETS_S, type Metrics } from '../kernel/metrics.ts'
@@ -87,21 +88,21 @@ export class Ingest implements Service, UplinkSink {
     }
     const decoded = decodeJson(uplink.payload)
     if (decoded.status === 'rejected') {
-      this.#reject(uplink, decoded.rejection, undefined)
+      this.#reject(uplink, decoded.rejection, uplink.payload, undefined)
       this.#batch.onDurable(done)
     } else if (Array.isArray(decoded.body)) this.#acceptArray(uplink, device, decoded.body, done)
-    else this.#acceptOne(uplink, device, decoded.body, uplink.payload, done)
+    else this.#acceptOne(uplink, device, decoded.body, done)
   }
 
-  #acceptOne(uplink: Uplink, device: KnownDevice, body: unknown, verbatim: Uint8Array | null, done: (error?: Error) => void): void {
+  #acceptOne(uplink: Uplink, device: KnownDevice, body: unknown, done: (error?: Error) => void): void {
     const known = this.#catalogue.of(uplink.tenant, device.type.id)
     const check = checkReading(body, device.type, known, this.#options.config, uplink.receivedAt)
     if (check.status === 'new-metrics') {
-      this.#catalogue.declare(uplink.tenant, device.type.id, check.metrics).then(() => this.#acceptOne(uplink, device, body, verbatim, done), done)
+      this.#catalogue.declare(uplink.tenant, device.type.id, check.metrics).then(() => this.#acceptOne(uplink, device, body, done), done)
       return
     }
-    if (check.status === 'rejected') this.#reject(uplink, check.rejection, body)
-    else this.#append(encodeReading(device.envelope, uplink, body as RawReading, check.onlyKnownKeys ? verbatim : null))
+    if (check.status === 'rejected') this.#reject(uplink, check.rejection, uplink.payload, body)
+    else this.#append(encodeReading(device.envelope, uplink, body as RawReading, check.onlyKnownKeys ? uplink.payload : null))
     this.#batch.onDurable(done)
   }
 
@@ -109,7 +110,7 @@ export class Ingest implements Service, UplinkSink {
   #acceptArray(uplink: Uplink, device: KnownDevice, body: unknown[], done: (error?: Error) => void): void {
     const { arrayReadingsMax } = this.#options.config
     if (body.length > arrayReadingsMax || body.length === 0) {
-      this.#reject(uplink, { reason: 'array-too-long', detail: `${body.length} readings; an array holds 1 to ${arrayReadingsMax}` }, undefined)
+      this.#reject(uplink, { reason: 'array-too-long', detail: `${body.length} readings; an array holds 1 to ${arrayReadingsMax}` }, uplink.payload, undefined)
       this.#batch.onDurable(done)
       return
     }
@@ -126,7 +127,7 @@ export class Ingest implements Service, UplinkSink {
     }
     for (const message of messages) {
       if (message.reading !== undefined) this.#append(message.reading)
-      else if (message.rejected !== undefined) this.#reject(uplink, message.rejected, message.part)
+      else if (message.rejected !== undefined) this.#reject(uplink, message.rejected, jsonBytes(message.part), message.part)
     }
     this.#batch.onDurable(done)
   }
@@ -136,13 +137,13 @@ export class Ingest implements Service, UplinkSink {
     this.#batch.add(TOPICS.readings, message)
   }
 
-  #reject(uplink: Uplink, rejection: Rejection, part: unknown): void {
+  #reject(uplink: Uplink, rejection: Rejection, bytes: Uint8Array, decoded: unknown): void {
     this.#rejected.inc({ reason: rejection.reason })
     this.#options.log.debug(
       { device: uplink.device, tenant: uplink.tenant, correlationId: uplink.correlationId, reason: rejection.reason },
       'reading rejected',
     )
-    this.#batch.add(TOPICS.rejected, encodeRejected(uplink, rejection, part, this.#options.config.rejectedPayloadBytesMax))
+    this.#batch.add(TOPICS.rejected, encodeRejected(uplink, rejection, bytes, decoded, this.#options.config.rejectedPayloadBytesMax))
   }
 
   /** Events, status, command results and reported twins: kept as they came, JSON or not. */
@@ -153,7 +154,7 @@ export class Ingest implements Service, UplinkSink {
       return
     }
     const topic = message.kind === 'command-result' ? TOPICS.commands : TOPICS.deviceEvents
-    const value = Buffer.from(JSON.stringify(message))
+    const value = jsonBytes(message)
     this.#batch.add(topic, { key: deviceKey(uplink.tenant, uplink.device), schema: DEVICE_MESSAGE, value })
     this.#batch.onDurable(done)
   }

@@ -30,11 +30,20 @@ export interface DeviceCertificateRequest {
   lifetimeMs?: number
 }
 
+/** The CAs, and what every signature needs of them, worked out once. */
+interface Opened extends Pki {
+  caPem: string
+  /** Subject of the issuing CA. */
+  name: ReturnType<typeof subjectOf>
+  /** Subject key identifier of the issuing CA, hex. */
+  keyId: string
+}
+
 /** Signs: device and server certificates and CRLs, with the issuing CA. Who may have a certificate is decided before. */
 export class CertificateAuthority implements Service {
   readonly name = 'certificate-authority'
   readonly #options: CertificateAuthorityOptions
-  #pki: Pki | undefined
+  #opened: Opened | undefined
 
   constructor(options: CertificateAuthorityOptions) {
     this.#options = options
@@ -42,9 +51,9 @@ export class CertificateAuthority implements Service {
 
   /** Opens the PKI folder or makes it on first start. Throws StoreError with a plain sentence; never overwrites. */
   async start(): Promise<void> {
-    if (this.#pki !== undefined) return
+    if (this.#opened !== undefined) return
     const { config, clock, dataDir, log } = this.#options
-    this.#pki = await openPki(
+    const pki = await openPki(
       dataDir,
       {
         nowMs: clock.nowMs(),
@@ -54,19 +63,21 @@ export class CertificateAuthority implements Service {
       },
       log,
     )
+    const keyId = keyIdentifier(pki.issuing.publicKey.export({ format: 'der', type: 'spki' }))
+    this.#opened = { ...pki, caPem: pki.root.toString() + pki.issuing.toString(), name: subjectOf(pki.issuing), keyId }
   }
 
   /** Forgets the keys. */
   stop(): Promise<void> {
-    this.#pki = undefined
+    this.#opened = undefined
     return Promise.resolve()
   }
 
   get root(): X509Certificate {
-    return this.#opened().root
+    return this.#pki.root
   }
   get issuing(): X509Certificate {
-    return this.#opened().issuing
+    return this.#pki.issuing
   }
   /** PEM of the issuing CA, sent by listeners behind the leaf. */
   get issuingPem(): string {
@@ -74,11 +85,11 @@ export class CertificateAuthority implements Service {
   }
   /** PEM of root and issuing CA: what to trust. Both, so that a peer may send its leaf alone. */
   get caPem(): string {
-    return this.root.toString() + this.issuing.toString()
+    return this.#pki.caPem
   }
   /** Where the server certificate is kept. */
   get serverFile(): { folder: string; name: string } {
-    return { folder: this.#opened().folder, name: PKI_FILES.server }
+    return { folder: this.#pki.folder, name: PKI_FILES.server }
   }
 
   /** For one device: O = tenant, CN = device, SAN URI; nothing of it comes from the request but the key. */
@@ -97,8 +108,8 @@ export class CertificateAuthority implements Service {
 
   /** A CRL of this issuing CA, DER. */
   signCrl(content: CrlContent): Buffer {
-    const { issuing, issuingKey } = this.#opened()
-    return encodeCrl(content, { name: new Uint8Array(subjectOf(issuing).toArrayBuffer()), keyId: keyIdOf(issuing), key: issuingKey })
+    const { name, keyId, issuingKey } = this.#pki
+    return encodeCrl(content, { name: new Uint8Array(name.toArrayBuffer()), keyId, key: issuingKey })
   }
 
   #sign(
@@ -107,11 +118,11 @@ export class CertificateAuthority implements Service {
     lifetimeMs: number,
     extensions: ReturnType<typeof deviceExtensions>,
   ): Promise<SignedCertificate> {
-    const { issuing, issuingKey } = this.#opened()
+    const { issuing, issuingKey, name } = this.#pki
     const { clock, config } = this.#options
     return signCertificate({
       subject,
-      issuer: issuing,
+      issuer: name,
       publicKey,
       signingKey: issuingKey,
       validity: validity({
@@ -125,18 +136,14 @@ export class CertificateAuthority implements Service {
   }
 
   #leaf(publicKey: Uint8Array): LeafExtensions {
-    return { subjectKeyId: keyIdentifier(publicKey), issuerKeyId: keyIdOf(this.issuing), pkiUrl: this.#options.pkiUrl() }
+    return { subjectKeyId: keyIdentifier(publicKey), issuerKeyId: this.#pki.keyId, pkiUrl: this.#options.pkiUrl() }
   }
 
-  #opened(): Pki {
-    if (this.#pki === undefined) throw new InternalError('the certificate authority is used before its start or after its stop')
-    return this.#pki
+  get #pki(): Opened {
+    if (this.#opened === undefined) throw new InternalError('the certificate authority is used before its start or after its stop')
+    return this.#opened
   }
 }
 
 /** ub-common-name, RFC 5280 appendix A.1. */
 const COMMON_NAME_CHARACTERS_MAX = 64
-
-function keyIdOf(certificate: X509Certificate): string {
-  return keyIdentifier(certificate.publicKey.export({ format: 'der', type: 'spki' }))
-}

@@ -1,4 +1,5 @@
 import { Type, type Static } from 'typebox'
+import type { ConfigFault } from '../kernel/errors.ts'
 
 const DAY_MS = 86_400_000
 
@@ -174,4 +175,23 @@ export type ProvisioningConfig = Static<typeof ProvisioningConfigSchema>
 /** Days, possibly fractions of one, in ms. */
 export function daysMs(days: number): number {
   return Math.round(days * DAY_MS)
+}
+
+/** Bounds that must fit one another. `section` is the dotted path of this section. */
+export function crossCheckProvisioningConfig(config: ProvisioningConfig, section: string): ConfigFault[] {
+  const faults: ConfigFault[] = []
+  const order = (lower: keyof ProvisioningConfig, upper: keyof ProvisioningConfig): void => {
+    const [low, high] = [config[lower], config[upper]]
+    if (low > high)
+      faults.push({ key: `${section}.${lower}`, problem: `${String(low)} is more than ${upper}`, allowed: `at most ${String(high)}` })
+  }
+  order('rsaBitsMin', 'rsaBitsMax')
+  order('issuingLifetimeDays', 'rootLifetimeDays')
+  order('deviceLifetimeDays', 'issuingLifetimeDays')
+  order('serverLifetimeDays', 'issuingLifetimeDays')
+  if (config.backdateMs >= daysMs(config.deviceLifetimeDays)) {
+    const problem = `${config.backdateMs} ms is the whole lifetime of a device certificate (deviceLifetimeDays)`
+    faults.push({ key: `${section}.backdateMs`, problem, allowed: `less than ${daysMs(config.deviceLifetimeDays)}` })
+  }
+  return faults
 }

@@ -1,5 +1,5 @@
 /**
- * Writes ASN.1 DER (X.690), just what CRLs, PKCS#7 answers and EST's csrattrs need, and finds where an element ends. The certificate library's own CRL builder compares each entry with
+ * Writes ASN.1 DER (X.690), just what CRLs, requests, PKCS#7 answers and EST's csrattrs need, and finds where an element ends. The certificate library's own CRL builder compares each entry with
  * all others, which would hold the event loop for seconds at ten thousand revoked certificates.
  */
 
@@ -37,6 +37,10 @@ export function enumerated(value: number): Buffer {
 
 export function octetString(content: Uint8Array): Buffer {
   return element(0x04, content)
+}
+
+export function utf8String(text: string): Buffer {
+  return element(0x0c, Buffer.from(text, 'utf8'))
 }
 
 /** A BIT STRING without unused bits. */

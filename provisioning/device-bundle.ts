@@ -1,12 +1,13 @@
-import { createPublicKey, webcrypto, X509Certificate } from 'node:crypto'
+import { createPublicKey, sign, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeFileAtomically } from '../kernel/files.ts'
 import { InvalidInputError } from '../kernel/errors.ts'
 import { isDeviceId } from '../contracts/device.ts'
-import { newPrivateKeyPem, readCaKey } from './ca-key.ts'
+import { newPrivateKeyPem } from './ca-key.ts'
+import { bitString, explicit, integerFromHex, objectIdentifier, sequence, set, utf8String } from './der.ts'
 import { publicKeyOf } from './make-pki.ts'
-import { x509 } from './x509.ts'
+import { toPem } from './sign-certificate.ts'
 
 /** What a device needs to connect; PEM texts. */
 export interface DeviceBundle {
@@ -21,20 +22,23 @@ export interface DeviceBundle {
 /** Gets a certificate for a request: over EST (est-client.ts) or by any other door. */
 export type Enrol = (csrPem: string) => Promise<Omit<DeviceBundle, 'keyPem'>>
 
-/** A new ECDSA P-256 key and a PKCS#10 request signed with it, CN = device id. */
+const COMMON_NAME = objectIdentifier('2.5.4.3')
+const ECDSA_WITH_SHA256 = sequence(objectIdentifier('1.2.840.10045.4.3.2'))
+const VERSION_1 = integerFromHex('00')
+
+/**
+ * A new ECDSA P-256 key and a PKCS#10 request signed with it, CN = device id (RFC 2986 §4). Written directly rather than by the
+ * certificate library, which takes ten times as long: simulated fleets make thousands.
+ */
 export async function newDeviceRequest(deviceId: string): Promise<{ keyPem: string; csrPem: string }> {
-  if (!isDeviceId(deviceId))
+  if (!isDeviceId(deviceId)) {
     throw new InvalidInputError(`device: "${deviceId.slice(0, 64)}" is not a device id`, { details: { field: 'device' } })
+  }
   const keyPem = await newPrivateKeyPem()
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
-  const { webKey: privateKey } = await readCaKey(keyPem)
-  const publicKey = await webcrypto.subtle.importKey('spki', publicKeyOf(keyPem), algorithm, true, ['verify'])
-  const request = await x509.Pkcs10CertificateRequestGenerator.create({
-    name: [{ CN: [deviceId] }],
-    keys: { privateKey, publicKey },
-    signingAlgorithm: algorithm,
-  })
-  return { keyPem, csrPem: `${request.toString('pem')}\n` }
+  const subject = sequence(set(sequence(COMMON_NAME, utf8String(deviceId))))
+  const information = sequence(VERSION_1, subject, publicKeyOf(keyPem), explicit(0, new Uint8Array()))
+  const request = sequence(information, ECDSA_WITH_SHA256, bitString(sign('sha256', information, keyPem)))
+  return { keyPem, csrPem: toPem('CERTIFICATE REQUEST', request) }
 }
 
 /** Makes a key, has it enrolled, and answers everything the device needs, in memory. Throws what `enrol` throws. */

@@ -183,7 +183,7 @@ test('a port in use is said plainly', async () => {
   })
   await assert.rejects(
     second.start(),
-    (error: unknown) => error instanceof EnvironmentError && error.code === 'PORT_UNAVAILABLE' && /is in use/.test(error.message),
+    (error: unknown) => error instanceof EnvironmentError && error.code === 'PORT_IN_USE' && /is in use/.test(error.message),
   )
 })
 

@@ -38,7 +38,7 @@ export interface DeviceHttpsOptions {
 export class DeviceHttps implements Service {
   readonly name = 'device-https'
   readonly #options: DeviceHttpsOptions
-  readonly #handshakesTotal: Counter<'certificate'>
+  readonly #handshakesTotal: Counter<'outcome'>
   readonly #connections = new DeviceConnections()
   /** Judged once per connection, not per request. */
   readonly #clients = new WeakMap<TLSSocket, ClientCertificate>()
@@ -48,12 +48,14 @@ export class DeviceHttps implements Service {
 
   constructor(options: DeviceHttpsOptions) {
     this.#options = options
-    this.#handshakesTotal = options.metrics.counter('provisioning_https_handshakes_total', 'TLS handshakes by what the client showed.', [
-      'certificate',
-    ])
+    this.#handshakesTotal = options.metrics.counter(
+      'provisioning_https_handshakes_total',
+      'TLS handshakes by what came of them and of the client certificate.',
+      ['outcome'],
+    )
   }
 
-  /** Throws EnvironmentError PORT_UNAVAILABLE naming host and port. */
+  /** Throws EnvironmentError PORT_IN_USE or LISTEN_FAILED naming host and port. */
   async start(): Promise<void> {
     if (this.#app !== undefined) return
     const { config, registryView, serverCertificate, log } = this.#options
@@ -97,6 +99,7 @@ export class DeviceHttps implements Service {
     app.server.maxConnections = config.connectionsMax
     this.#sockets = trackSockets(app.server)
     app.server.on('secureConnection', (socket) => this.#meet(socket))
+    app.server.on('tlsClientError', () => this.#handshakesTotal.inc({ outcome: 'failed' }))
     answerPlainErrors(app, log)
     app.removeAllContentTypeParsers()
     app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
@@ -109,7 +112,7 @@ export class DeviceHttps implements Service {
   #meet(socket: TLSSocket): void {
     const client = readClientCertificate(socket)
     this.#clients.set(socket, client)
-    this.#handshakesTotal.inc({ certificate: client.status })
+    this.#handshakesTotal.inc({ outcome: client.status })
     if (client.status === 'verified') this.#connections.add(socket, client.credential)
     if (client.status === 'refused')
       this.#options.log.warn({ reason: client.reason, remote: socket.remoteAddress }, 'client certificate refused')

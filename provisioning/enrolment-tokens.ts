@@ -58,6 +58,7 @@ export class EnrolmentTokens implements Service {
   /** Tokens stored; only this process writes them. */
   #stored = 0
   #timer: Timer | undefined
+  #sweeping: Promise<void> | undefined
 
   constructor(options: EnrolmentTokensOptions) {
     this.#options = options
@@ -74,14 +75,14 @@ export class EnrolmentTokens implements Service {
     this.#collection = collection
     await this.sweep()
     const onError = (error: unknown): void => log.error({ error: describeError(error) }, 'expired enrolment tokens could not be removed')
-    this.#timer = every(clock, config.tokenSweepIntervalMs, () => this.sweep(), onError)
+    this.#timer = every(clock, config.tokenSweepIntervalMs, () => (this.#sweeping = this.sweep()), onError)
   }
 
-  stop(): Promise<void> {
+  async stop(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined
+    await Promise.allSettled([this.#sweeping])
     this.#collection = undefined
-    return Promise.resolve()
   }
 
   /**

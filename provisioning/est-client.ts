@@ -23,6 +23,7 @@ const ANSWER_BYTES_MAX = 262_144
 export class EstClient {
   readonly #origin: string
   readonly #agent: Agent
+  #authorities: X509Certificate[] = []
 
   constructor(options: EstClientOptions) {
     const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
@@ -61,12 +62,17 @@ export class EstClient {
 
   async #bundle([leafPem]: string[]): Promise<Omit<DeviceBundle, 'keyPem'>> {
     if (leafPem === undefined) throw new EnvironmentError('EST_ANSWER_INVALID', 'The EST server answered no certificate.')
-    const authorities = await this.caCertificates()
     const leaf = new X509Certificate(leafPem)
-    const issuer = authorities.find((pem) => isIssuer(new X509Certificate(pem), leaf))
-    if (issuer === undefined)
+    // One client may enrol a whole fleet: CA certificates are asked for again only when they do not fit.
+    let issuer = this.#authorities.find((authority) => isIssuer(authority, leaf))
+    if (issuer === undefined) {
+      this.#authorities = (await this.caCertificates()).map((pem) => new X509Certificate(pem))
+      issuer = this.#authorities.find((authority) => isIssuer(authority, leaf))
+    }
+    if (issuer === undefined) {
       throw new EnvironmentError('EST_ANSWER_INVALID', "The EST server's cacerts do not hold the issuer of the certificate it answered.")
-    return { certPem: leafPem + issuer, caPem: authorities.join('') }
+    }
+    return { certPem: leafPem + issuer.toString(), caPem: this.#authorities.map((authority) => authority.toString()).join('') }
   }
 
   async #certificates(method: 'GET' | 'POST', operation: string, csrPem?: string, headers: Record<string, string> = {}): Promise<string[]> {

@@ -1,9 +1,9 @@
 import type { FastifyInstance, RawServerBase } from 'fastify'
 import type { Server, Socket } from 'node:net'
-import { EnvironmentError } from '../kernel/errors.ts'
+import { describeError, EnvironmentError } from '../kernel/errors.ts'
 import type { Clock } from '../kernel/time.ts'
 
-/** Listens, or throws EnvironmentError PORT_UNAVAILABLE that names host, port and setting. */
+/** Listens, or throws EnvironmentError PORT_IN_USE or LISTEN_FAILED that names host, port and setting. */
 export async function listenPlainly<S extends RawServerBase>(
   app: FastifyInstance<S>,
   host: string,
@@ -14,10 +14,9 @@ export async function listenPlainly<S extends RawServerBase>(
     await app.listen({ host, port })
   } catch (error) {
     await app.close()
-    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-    const why =
-      code === 'EADDRINUSE' ? 'is in use by another program' : code === 'EACCES' ? 'may not be opened by this user' : 'cannot be opened'
-    throw new EnvironmentError('PORT_UNAVAILABLE', `Port ${port} on ${host} ${why}.`, {
+    const inUse = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+    const why = inUse ? 'is in use by another program' : `cannot be opened: ${describeError(error)}`
+    throw new EnvironmentError(inUse ? 'PORT_IN_USE' : 'LISTEN_FAILED', `Port ${port} on ${host} ${why}.`, {
       remedy: `Stop what uses it, or choose another one with provisioning.${setting}; 0 takes any free one.`,
       details: { host, port },
       cause: error,

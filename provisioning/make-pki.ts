@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { writeFileAtomically } from '../kernel/files.ts'
 import { newPrivateKeyPem, readCaKey } from './ca-key.ts'
 import { issuingExtensions, keyIdentifier, rootExtensions } from './extensions.ts'
-import { signCertificate, type SubjectName } from './sign-certificate.ts'
+import { signCertificate, subjectOf, type SubjectName } from './sign-certificate.ts'
 import { validity } from './validity.ts'
 
 /** Files of a PKI folder. `server.pem` is added later, by the server certificate's own keeper. */
@@ -51,7 +51,7 @@ export async function makePki(folder: string, lifetimes: PkiLifetimes): Promise<
   const issuingPublicKey = publicKeyOf(issuingKeyPem)
   const issuing = await signCertificate({
     subject: caName('Issuing', mark),
-    issuer: new X509Certificate(root.pem),
+    issuer: subjectOf(new X509Certificate(root.der)),
     publicKey: issuingPublicKey,
     signingKey: rootKey,
     validity: validity({ nowMs, backdateMs, lifetimeMs: lifetimes.issuingLifetimeMs, issuerNotAfterMs: root.notAfterMs }),

@@ -29,7 +29,7 @@ export class PkiHttp implements Service {
     this.#options = options
   }
 
-  /** Throws EnvironmentError PORT_UNAVAILABLE naming host and port. */
+  /** Throws EnvironmentError PORT_IN_USE or LISTEN_FAILED naming host and port. */
   async start(): Promise<void> {
     if (this.#app !== undefined) return
     const { config, log } = this.#options

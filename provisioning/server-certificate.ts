@@ -43,6 +43,7 @@ export class ServerCertificate implements Service {
   readonly #listeners = new Set<(material: TlsMaterial) => void>()
   #held: Held | undefined
   #timer: Timer | undefined
+  #checking: Promise<void> | undefined
 
   constructor(options: ServerCertificateOptions) {
     this.#options = options
@@ -61,14 +62,15 @@ export class ServerCertificate implements Service {
     const onError = (error: unknown): void => {
       this.#options.log.error({ error: describeError(error) }, 'server certificate could not be renewed; trying again at the next check')
     }
-    this.#timer = every(this.#options.clock, this.#options.config.serverCheckIntervalMs, () => this.#check(), onError)
+    this.#timer = every(this.#options.clock, this.#options.config.serverCheckIntervalMs, () => (this.#checking = this.#check()), onError)
   }
 
-  stop(): Promise<void> {
+  /** Waits for a renewal under way, so that no one is told of it later. */
+  async stop(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined
+    await Promise.allSettled([this.#checking])
     this.#held = undefined
-    return Promise.resolve()
   }
 
   /** What listeners present and trust now. */

@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto'
+import type { X509Certificate } from 'node:crypto'
 import type { CaKey } from './ca-key.ts'
 import { newSerial } from './serial.ts'
 import type { Validity } from './validity.ts'
@@ -19,8 +19,8 @@ export interface CertificateContent {
   subject: SubjectName
   /** DER SubjectPublicKeyInfo of the holder. */
   publicKey: Uint8Array
-  /** The signing CA's name: its certificate, or for a root its own subject. */
-  issuer: X509Certificate | SubjectName
+  /** The signing CA's name, as its own certificate spells it: names are compared byte for byte. RFC 5280 §7.1 */
+  issuer: InstanceType<typeof x509.Name> | SubjectName
   signingKey: CaKey
   validity: Validity
   extensions: InstanceType<typeof x509.Extension>[]
@@ -32,7 +32,7 @@ export async function signCertificate(content: CertificateContent): Promise<Sign
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serial,
     subject: content.subject,
-    issuer: content.issuer instanceof X509Certificate ? subjectOf(content.issuer) : content.issuer,
+    issuer: content.issuer,
     notBefore: new Date(content.validity.notBeforeMs),
     notAfter: new Date(content.validity.notAfterMs),
     publicKey: content.publicKey,
@@ -43,7 +43,7 @@ export async function signCertificate(content: CertificateContent): Promise<Sign
   return { serial, ...content.validity, der: Buffer.from(certificate.rawData), pem: toPem('CERTIFICATE', Buffer.from(certificate.rawData)) }
 }
 
-/** The subject as the CA's certificate spells it, byte for byte, since names are compared so. RFC 5280 §7.1 */
+/** The subject of a certificate, for use as `issuer`. */
 export function subjectOf(certificate: X509Certificate): InstanceType<typeof x509.Name> {
   return new x509.X509Certificate(certificate.raw).subjectName
 }

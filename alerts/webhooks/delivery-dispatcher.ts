@@ -196,23 +196,21 @@ export class DeliveryDispatcher implements Service, DeliveryQueue {
   }
 
   async #fill(lane: Lane, slots: number, release: () => void): Promise<void> {
-    const { store, clock } = this.#options
-    let due: StoredDelivery[] = []
-    let nextAtMs: number | null = null
-    try {
-      // Those under way but not yet claimed are still due: ask for as many more.
-      const found = await store.due(lane.endpointId, clock.nowMs(), slots + lane.inFlight.size)
-      due = found.filter((delivery) => !lane.inFlight.has(delivery.id)).slice(0, slots)
-      if (due.length < slots) nextAtMs = await store.nextDueAt(lane.endpointId)
-    } finally {
-      release()
-    }
+    const { due, nextAtMs } = await this.#dueIn(lane, slots).finally(release)
     if (this.#abort.signal.aborted) return
     for (const delivery of due) this.#send(lane, delivery, false)
     if (due.length === slots) this.#enqueue(lane)
     else if (nextAtMs === null) this.#forget(lane)
-    else this.wake(lane.endpointId, Math.max(nextAtMs, clock.nowMs() + RECHECK_MS))
+    else this.wake(lane.endpointId, Math.max(nextAtMs, this.#options.clock.nowMs() + RECHECK_MS))
     this.#pump()
+  }
+
+  async #dueIn(lane: Lane, slots: number): Promise<{ due: StoredDelivery[]; nextAtMs: number | null }> {
+    const { store, clock } = this.#options
+    // Those under way but not yet claimed are still due: ask for as many more.
+    const found = await store.due(lane.endpointId, clock.nowMs(), slots + lane.inFlight.size)
+    const due = found.filter((delivery) => !lane.inFlight.has(delivery.id)).slice(0, slots)
+    return { due, nextAtMs: due.length < slots ? await store.nextDueAt(lane.endpointId) : null }
   }
 
   #send(lane: Lane, delivery: StoredDelivery, claimed: boolean): void {
@@ -241,7 +239,7 @@ export class DeliveryDispatcher implements Service, DeliveryQueue {
   }
 
   #forget(lane: Lane): void {
-    if (lane.inFlight.size === 0 && !lane.queued && lane.timer === undefined && !lane.failing) this.#lanes.delete(lane.endpointId)
+    if (lane.inFlight.size === 0 && !lane.queued && lane.timer === undefined) this.#lanes.delete(lane.endpointId)
   }
 
   #count(change: number, failing: boolean): void {

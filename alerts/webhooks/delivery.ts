@@ -17,9 +17,7 @@ export function isSilenced(change: AlertChange): boolean {
  * explanation; its history stays at home, because it grows.
  */
 export function alertBody(change: AlertChange): string {
-  const { history, historyDropped, ...alert } = change.alert
-  void history
-  void historyDropped
+  const { history: _history, historyDropped: _dropped, ...alert } = change.alert
   return JSON.stringify({
     type: eventOf(change),
     timestamp: new Date(alert.updatedAt).toISOString(),

@@ -124,7 +124,7 @@ async function resolveName(hostname: string): Promise<LookupAddress[]> {
   if (v6.status === 'fulfilled') found.push(...v6.value.map((address) => ({ address, family: 6 })))
   if (found.length > 0) return found
   if (saysUnknown(v4) && saysUnknown(v6)) return systemLookup(hostname, { all: true })
-  const failed = v4.status === 'rejected' ? v4.reason : undefined
+  const failed: unknown = v4.status === 'rejected' ? v4.reason : undefined
   throw new EnvironmentError('WEBHOOK_NAME_UNKNOWN', `${hostname} cannot be resolved`, { retryable: true, cause: failed })
 }
 

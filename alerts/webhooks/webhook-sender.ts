@@ -114,7 +114,8 @@ export class WebhookSender {
   #dispatcher(): Agent {
     this.#agent ??= new Agent({
       connect: { lookup: this.#guard.lookup, timeout: this.#config.connectTimeoutMs },
-      connections: this.#config.inFlightPerEndpointMax,
+      // Unbounded here, because requests are bounded before they come here: endpoints of one host must not wait for each other.
+      connections: null,
       pipelining: 1,
       headersTimeout: this.#config.headersTimeoutMs,
       bodyTimeout: this.#config.bodyTimeoutMs,

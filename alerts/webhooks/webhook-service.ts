@@ -237,16 +237,12 @@ function checkedEvents(events: readonly string[]): WebhookEvent[] {
 }
 
 function viewOf(stored: StoredEndpoint): EndpointView {
-  const { _id, secrets, ...view } = stored
-  void _id
-  void secrets
+  const { _id, secrets: _secrets, ...view } = stored
   return view
 }
 
 function deliveryViewOf(stored: StoredDelivery): DeliveryView {
-  const { _id, version, ...view } = stored
-  void _id
-  void version
+  const { _id, version: _version, ...view } = stored
   return view
 }
 

@@ -1,5 +1,8 @@
+import 'reflect-metadata'
+import { KeyObject, webcrypto } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import * as x509 from '@peculiar/x509'
 import { ALERT, type Alert, type AlertChange } from '../../contracts/alert.ts'
 import { silentLogger } from '../../kernel/log.ts'
 import { Metrics } from '../../kernel/metrics.ts'
@@ -7,9 +10,11 @@ import { seededRandom } from '../../kernel/random.ts'
 import { compileSchema } from '../../kernel/schema.ts'
 import { systemClock, type Clock } from '../../kernel/time.ts'
 import type { LogMessage } from '../../storage/event-log/event-log.ts'
-import { T0, type Engines } from '../alerts-testing.ts'
+import { openEngines, operator, T0, until, type Engines } from '../alerts-testing.ts'
 import { WebhooksConfigSchema, type WebhooksConfig } from './config.ts'
-import type { WebhooksOptions } from './webhooks.ts'
+import type { DeliveryDocument } from './webhook-documents.ts'
+import type { EndpointView } from './webhook-service.ts'
+import { Webhooks, type WebhooksOptions } from './webhooks.ts'
 
 const checkConfig = compileSchema(WebhooksConfigSchema)
 
@@ -108,4 +113,71 @@ export class Receiver {
       this.answer(response, received)
     })
   }
+}
+
+/** Engines, webhooks and receivers of one test, and their end. */
+export class WebhookWorld {
+  readonly engines: Engines
+  readonly #running: Webhooks[] = []
+  readonly #receivers: Receiver[] = []
+
+  private constructor(engines: Engines) {
+    this.engines = engines
+  }
+
+  static async open(): Promise<WebhookWorld> {
+    return new WebhookWorld(await openEngines(1))
+  }
+
+  async close(): Promise<void> {
+    for (const each of this.#running) await each.stop()
+    for (const each of this.#receivers) await each.close()
+    await this.engines.dispose()
+  }
+
+  async start(options: WebhooksOptions = webhooksOptions(this.engines)): Promise<Webhooks> {
+    const webhooks = new Webhooks(options)
+    this.#running.push(webhooks)
+    await webhooks.start()
+    return webhooks
+  }
+
+  async receive(answer?: Answer): Promise<Receiver> {
+    const receiver = await Receiver.open(answer)
+    this.#receivers.push(receiver)
+    return receiver
+  }
+
+  /** Appends changes of alerts, one unless told otherwise. */
+  async happen(...changes: AlertChange[]): Promise<void> {
+    await this.engines.eventLog.append('alerts', (changes.length === 0 ? [change()] : changes).map(changeMessage))
+  }
+}
+
+/** Registers an endpoint of all default events, or of those named. */
+export async function register(webhooks: Webhooks, url: string, events?: string[]): Promise<{ endpoint: EndpointView; secret: string }> {
+  const { endpoint, secret } = await webhooks.service.create(operator, events === undefined ? { url } : { url, events })
+  return { endpoint, secret: secret.reveal() }
+}
+
+/** The newest delivery of an endpoint in that state, once there is one. */
+export function deliveryIn(webhooks: Webhooks, endpointId: string, state: DeliveryDocument['state']): Promise<DeliveryDocument> {
+  return until(`a delivery is ${state}`, async () => (await webhooks.service.listDeliveries(operator, endpointId, { state })).items[0])
+}
+
+/** A key and a certificate that only it vouches for, PEM. */
+export async function selfSigned(): Promise<{ key: string; cert: string }> {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
+  const nowMs = systemClock.nowMs()
+  const [notBefore, notAfter] = [new Date(nowMs - 60_000), new Date(nowMs + 3_600_000)]
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    name: 'CN=127.0.0.1',
+    notBefore,
+    notAfter,
+    keys,
+    signingAlgorithm: algorithm,
+    extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'ip', value: '127.0.0.1' }])],
+  })
+  return { key: KeyObject.from(keys.privateKey).export({ format: 'pem', type: 'pkcs8' }) as string, cert: certificate.toString('pem') }
 }

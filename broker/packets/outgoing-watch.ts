@@ -1,6 +1,6 @@
 import type { Backlog } from './backlog.ts'
 import { bodyStart, packetLength, readUint16, writeUint16 } from './framing.ts'
-import { CONNACK, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBACK } from './packet-types.ts'
+import { CONNACK, LEVEL_3_1, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBACK } from './packet-types.ts'
 import type { PacketState } from './packet-state.ts'
 import { stripTopic } from './prefixes.ts'
 import type { RepeatedFilters } from './repeated-filters.ts'
@@ -80,6 +80,8 @@ export class OutgoingWatch {
         break
       }
       case CONNACK:
+        // Session present is MQTT 3.1.1's: there MQTT 3.1 has a reserved byte, which its clients may check (MQTT 3.1 §3.2).
+        if (state.connect?.level === LEVEL_3_1) bytes[at + 2] = 0
         if (bytes[at + 3] === 0) this.#options.onAccepted()
         break
     }

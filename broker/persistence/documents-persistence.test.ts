@@ -4,7 +4,12 @@ import { after, before, test } from 'node:test'
 import { systemClock, VirtualClock } from '../../kernel/time.ts'
 import type { Documents } from '../../storage/documents/documents.ts'
 import { TemporaryDocuments } from '../testing/temporary-documents.ts'
-import { DocumentsPersistence, EMPTY_SESSION_TOPIC, type DocumentsPersistenceOptions, type PersistenceDrop } from './documents-persistence.ts'
+import {
+  DocumentsPersistence,
+  EMPTY_SESSION_TOPIC,
+  type DocumentsPersistenceOptions,
+  type PersistenceDrop,
+} from './documents-persistence.ts'
 import type { BrokerPacket } from './packet.ts'
 
 const limits = {
@@ -160,7 +165,10 @@ test('a message queues once for a session with overlapping filters, with the bes
 
 test('retained messages over a bound are not kept, reported, and leave nothing stale behind', async () => {
   const dropped: PersistenceDrop[] = []
-  const store = persistence({ limits: { ...limits, retainedPerDeviceMax: 2, retainedBytesPerDeviceMax: 2_000 }, onDropped: (drop) => dropped.push(drop) })
+  const store = persistence({
+    limits: { ...limits, retainedPerDeviceMax: 2, retainedBytesPerDeviceMax: 2_000 },
+    onDropped: (drop) => dropped.push(drop),
+  })
   await store.setup({ id: 'run-1' })
   const retain = (topic: string, sizeBytes: number): Promise<void> =>
     store.storeRetained(message('x', { topic, payload: Buffer.alloc(sizeBytes, 1), retain: true }))

@@ -148,6 +148,8 @@ export class DocumentsPersistence {
     return Promise.all([...granted].map(([clientId, qos]) => this.queues.enqueue(clientId, packet, qos))).then(nothing)
   }
   async outgoingUpdate(client: ClientRef, packet: BrokerPacket): Promise<void> {
+    // Delivered with QoS 0, as granted: it was never queued.
+    if (packet.qos === 0 && packet.cmd === 'publish') return
     await this.queues.update(client.id, packet)
   }
   async outgoingClearMessageId(client: ClientRef, packet: { messageId?: number }): Promise<BrokerPacket | undefined> {

@@ -68,7 +68,8 @@ export class IncomingStore {
     const ids = this.#idsByClient.get(clientId)
     if (ids === undefined) return
     this.#idsByClient.delete(clientId)
-    await Promise.all([...ids].map((messageId) => this.#writer?.write(documentId(clientId, messageId), null)))
+    const writer = this.#writer
+    if (writer !== undefined) await Promise.all([...ids].map((messageId) => writer.write(documentId(clientId, messageId), null)))
   }
 
   async settled(): Promise<void> {

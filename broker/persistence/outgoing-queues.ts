@@ -126,8 +126,12 @@ export class OutgoingQueues {
     throw new InternalError('no such packet in the outgoing queue')
   }
 
-  /** Takes out what the device acknowledged; resolves to it, or undefined when nothing has this packet id. */
+  /**
+   * Takes out what the device acknowledged; resolves to it, or undefined when nothing has this packet id. Aedes also calls this, without
+   * an id, for each further matching subscription of a message; the queue holds it once, so that takes nothing out.
+   */
   async clear(clientId: string, messageId: number | undefined): Promise<BrokerPacket | undefined> {
+    if (messageId === undefined) return undefined
     const at = this.#queues.get(clientId)?.findIndex((entry) => entry.packet.messageId === messageId) ?? -1
     const entry = this.#take(clientId, at)
     if (entry === undefined) return undefined
@@ -140,7 +144,8 @@ export class OutgoingQueues {
     const entries = this.#queues.get(clientId) ?? []
     for (const entry of entries) this.#discount(entry)
     this.#queues.delete(clientId)
-    await Promise.all(entries.map((entry) => this.#writer?.write(entry.id, null)))
+    const writer = this.#writer
+    if (writer !== undefined) await Promise.all(entries.map((entry) => writer.write(entry.id, null)))
   }
 
   packets(clientId: string): BrokerPacket[] {
@@ -149,7 +154,8 @@ export class OutgoingQueues {
 
   /** What was sent on an earlier connection is a repetition on the next one [MQTT-3.3.1-1]. */
   markRedelivered(clientId: string): void {
-    for (const { packet } of this.#queues.get(clientId) ?? []) if (packet.messageId !== undefined && packet.cmd === 'publish') packet.dup = true
+    for (const { packet } of this.#queues.get(clientId) ?? [])
+      if (packet.messageId !== undefined && packet.cmd === 'publish') packet.dup = true
   }
 
   async settled(): Promise<void> {

@@ -135,5 +135,7 @@ function groupOf(topic: string): string {
 }
 
 function isSame(a: BrokerPacket, b: BrokerPacket): boolean {
-  return a.qos === b.qos && a.payload.length === b.payload.length && Buffer.from(a.payload as Buffer).equals(Buffer.from(b.payload as Buffer))
+  return (
+    a.qos === b.qos && a.payload.length === b.payload.length && Buffer.from(a.payload as Buffer).equals(Buffer.from(b.payload as Buffer))
+  )
 }

@@ -57,7 +57,10 @@ export class SessionStore {
   }
 
   async load(): Promise<void> {
-    const collection: Collection<SessionDocument> = await this.#documents.collection<SessionDocument>({ name: this.#collectionName, indexes: [] })
+    const collection: Collection<SessionDocument> = await this.#documents.collection<SessionDocument>({
+      name: this.#collectionName,
+      indexes: [],
+    })
     this.#writer = new LatestWriter(collection)
     for await (const document of loadAll(collection)) {
       const session = this.#create(document.clientId, document.seenAt)
@@ -104,7 +107,7 @@ export class SessionStore {
 
   async addSubscriptions(clientId: string, subscriptions: readonly Subscription[]): Promise<void> {
     const session = this.#sessions.get(clientId) ?? this.#create(clientId, this.#nowMs())
-    for (const subscription of subscriptions) this.#set(clientId, session, subscription as StoredSubscription)
+    for (const subscription of subscriptions) this.#set(clientId, session, subscription)
     await this.#store(clientId, session)
   }
 

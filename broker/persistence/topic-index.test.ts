@@ -57,12 +57,19 @@ test('the index finds what a scan finds, through additions and removals', () => 
         index.add(filter, n)
         held.push([filter, n])
         const victim = removes ? held.splice(n % held.length, 1)[0] : undefined
-        if (victim !== undefined) assert.equal(index.remove(victim[0], (value) => value === victim[1]), true)
+        if (victim !== undefined)
+          assert.equal(
+            index.remove(victim[0], (value) => value === victim[1]),
+            true,
+          )
       }
       const expected = held.filter(([filter]) => topicMatches(filter, topic.join('/'))).map(([, n]) => n)
       const byNumber = (a: number, b: number): number => a - b
       assert.deepEqual(index.match(topic.join('/')).sort(byNumber), expected.sort(byNumber))
-      assert.equal(index.remove('never/added', () => true), held.some(([filter]) => filter === 'never/added'))
+      assert.equal(
+        index.remove('never/added', () => true),
+        held.some(([filter]) => filter === 'never/added'),
+      )
     }),
     { verbose: true },
   )

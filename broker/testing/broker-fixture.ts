@@ -115,7 +115,10 @@ export class BrokerFixture {
   readonly #clients = new Set<MqttClient>()
   readonly #sockets = new Set<TLSSocket>()
 
-  private constructor(world: { authority: TestAuthority; material: TlsMaterial; folder: TemporaryDocuments; documents: Documents }, options: FixtureOptions) {
+  private constructor(
+    world: { authority: TestAuthority; material: TlsMaterial; folder: TemporaryDocuments; documents: Documents },
+    options: FixtureOptions,
+  ) {
     this.authority = world.authority
     this.material = world.material
     this.#folder = world.folder
@@ -129,7 +132,12 @@ export class BrokerFixture {
     const authority = await TestAuthority.create(systemClock)
     const folder = await TemporaryDocuments.create()
     const fixture = new BrokerFixture({ authority, material: await authority.server(), folder, documents: await folder.open() }, options)
-    await fixture.broker.start()
+    try {
+      await fixture.broker.start()
+    } catch (error) {
+      await fixture.close()
+      throw error
+    }
     return fixture
   }
 
@@ -182,7 +190,11 @@ export class BrokerFixture {
     return client
   }
 
-  async connected(id: string, certificate: TestCertificate, options: IClientOptions & { listener?: 'mqtts' | 'wss' } = {}): Promise<MqttClient> {
+  async connected(
+    id: string,
+    certificate: TestCertificate,
+    options: IClientOptions & { listener?: 'mqtts' | 'wss' } = {},
+  ): Promise<MqttClient> {
     const client = this.client(id, certificate, options)
     await new Promise<void>((resolve, reject) => {
       client.once('connect', () => resolve())
@@ -214,7 +226,9 @@ export class BrokerFixture {
 
   async counted(name: string, labels: Record<string, string> = {}): Promise<number> {
     const metric = await this.metrics.registry.getSingleMetric(name)?.get()
-    const found = (metric?.values ?? []).find((value) => Object.entries(labels).every(([key, wanted]) => (value.labels as Record<string, unknown>)[key] === wanted))
+    const found = (metric?.values ?? []).find((value) =>
+      Object.entries(labels).every(([key, wanted]) => (value.labels as Record<string, unknown>)[key] === wanted),
+    )
     return found?.value ?? 0
   }
 

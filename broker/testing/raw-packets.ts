@@ -13,7 +13,8 @@ export function connect(
     clean: options.clean ?? true,
     keepalive: options.keepalive ?? 60,
   }
-  if (options.will !== undefined) packet.will = { topic: options.will.topic, payload: Buffer.from(options.will.payload), qos: 1, retain: false }
+  if (options.will !== undefined)
+    packet.will = { topic: options.will.topic, payload: Buffer.from(options.will.payload), qos: 1, retain: false }
   return mqttPacket.generate(packet)
 }
 

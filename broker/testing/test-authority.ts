@@ -51,9 +51,15 @@ export class TestAuthority {
     return new TestAuthority(clock, name, keys, certificate.toString('pem'))
   }
 
-  device(device: string, options: { tenant?: string; commonName?: string; notAfterMs?: number; uris?: string[] } = {}): Promise<TestCertificate> {
+  device(
+    device: string,
+    options: { tenant?: string; commonName?: string; notAfterMs?: number; uris?: string[] } = {},
+  ): Promise<TestCertificate> {
     const uris = options.uris ?? [deviceUri(options.tenant ?? 'default', device)]
-    return this.#issue(options.commonName ?? device, { uris, ...(options.notAfterMs === undefined ? {} : { notAfterMs: options.notAfterMs }) })
+    return this.#issue(options.commonName ?? device, {
+      uris,
+      ...(options.notAfterMs === undefined ? {} : { notAfterMs: options.notAfterMs }),
+    })
   }
 
   async server(): Promise<TlsMaterial> {
@@ -61,7 +67,10 @@ export class TestAuthority {
     return { keyPem: key, certChainPem: cert + this.caPem, caPem: this.caPem }
   }
 
-  async #issue(commonName: string, names: { uris?: string[]; dns?: string[]; ips?: string[]; notAfterMs?: number }): Promise<TestCertificate> {
+  async #issue(
+    commonName: string,
+    names: { uris?: string[]; dns?: string[]; ips?: string[]; notAfterMs?: number },
+  ): Promise<TestCertificate> {
     const keys = await generateKeys()
     const serial = (this.#serial++).toString(16)
     const altNames = [
@@ -78,7 +87,10 @@ export class TestAuthority {
       signingAlgorithm: ALGORITHM,
       notBefore: new Date(this.#clock.nowMs() - DAY_MS),
       notAfter: new Date(names.notAfterMs ?? this.#clock.nowMs() + DAY_MS),
-      extensions: [new x509.BasicConstraintsExtension(false), ...(altNames.length > 0 ? [new x509.SubjectAlternativeNameExtension(altNames)] : [])],
+      extensions: [
+        new x509.BasicConstraintsExtension(false),
+        ...(altNames.length > 0 ? [new x509.SubjectAlternativeNameExtension(altNames)] : []),
+      ],
     })
     const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey))
     return {
@@ -90,5 +102,5 @@ export class TestAuthority {
 }
 
 function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']) as Promise<webcrypto.CryptoKeyPair>
+  return webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify'])
 }

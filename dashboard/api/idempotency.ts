@@ -14,7 +14,7 @@ interface KeptAnswer {
 }
 
 /** Answers that carry secrets are not kept: repeating such a request makes a new one. */
-const UNKEPT = ['/api/v1/session', '/api/v1/enrolment-tokens']
+const UNKEPT = /^\/api\/v1\/(session|enrolment-tokens|webhooks|webhooks\/[^/]+\/rotate-secret)\/?$/
 const KEPT_HEADERS = ['content-type', 'etag', 'location'] as const
 const EXPIRED_REMOVED_EVERY = 200
 
@@ -53,7 +53,7 @@ export async function idempotency(api: Api, context: RouteContext): Promise<void
 /** The key under which an answer is kept: per principal, so that nobody gets another's. Undefined where none was asked for. */
 function keyOf(request: FastifyRequest, context: RouteContext): string | undefined {
   const header = request.headers['idempotency-key']
-  if (request.method !== 'POST' || header === undefined || UNKEPT.includes(request.url)) return undefined
+  if (request.method !== 'POST' || header === undefined || UNKEPT.test(request.url.split('?')[0] ?? '')) return undefined
   if (typeof header !== 'string' || header.length < 1 || header.length > 255) throw new InvalidInputError('Idempotency-Key: it must have 1 to 255 characters', { details: { field: 'idempotency-key' } })
   const principal = context.allow(request, 'read', 'session')
   return createHash('sha256').update(JSON.stringify([principal.tenant, principal.id, header])).digest('hex')

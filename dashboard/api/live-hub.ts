@@ -21,8 +21,8 @@ export interface LiveClient {
   tenant: string
   /** Only this device; undefined for all. */
   device: string | undefined
-  /** Wants readings too: they are many. */
-  readings: boolean
+  /** Wants readings too: they are many. A device id: the readings of this device only. */
+  readings: boolean | string
   send(event: LiveEvent): void
 }
 
@@ -90,7 +90,7 @@ export class LiveHub {
   #dispatch(record: LogRecord): void {
     let event: LiveEvent | undefined
     for (const client of this.#clients) {
-      if (record.schema === READING && !client.readings) continue
+      if (record.schema === READING && !wantsReading(client, record.key)) continue
       if (client.device !== undefined && record.key !== deviceKey(client.tenant, client.device)) continue
       if (client.device === undefined && !record.key.startsWith(`${client.tenant}/`)) continue
       event ??= toEvent(record)
@@ -98,6 +98,10 @@ export class LiveHub {
       client.send(event)
     }
   }
+}
+
+function wantsReading({ tenant, readings }: LiveClient, key: string): boolean {
+  return typeof readings === 'string' ? key === deviceKey(tenant, readings) : readings
 }
 
 function toEvent(record: LogRecord): LiveEvent | undefined {

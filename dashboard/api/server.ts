@@ -70,8 +70,9 @@ export class ApiServer implements Service {
 /** Builds the server without listening: tests inject requests. */
 export async function buildServer(services: ApiServices, live: LiveHub): Promise<FastifyInstance> {
   const { config, log } = services
+  const loggerInstance: FastifyBaseLogger = log.child({ part: 'api' }, { level: 'warn' })
   const server: FastifyInstance = fastify({
-    loggerInstance: log.child({ part: 'api' }, { level: 'warn' }) as FastifyBaseLogger,
+    loggerInstance,
     bodyLimit: config.bodyBytesMax,
     requestTimeout: config.requestTimeoutMs,
     routerOptions: { maxParamLength: 512 },
@@ -129,5 +130,5 @@ async function apiRoutes(api: Api, context: RouteContext, principals: Principals
 function listenError(error: unknown, host: string, port: number): EnvironmentError {
   const code = (error as NodeJS.ErrnoException).code
   const why = code === 'EADDRINUSE' ? 'is in use by another program' : `cannot be opened: ${describeError(error)}`
-  return new EnvironmentError('PORT_UNAVAILABLE', `the API's address ${host}:${port} ${why}`, { cause: error, remedy: 'Stop that program, or choose another port with FLEETPULSE_API_PORT (0 takes any free one).' })
+  return new EnvironmentError(code === 'EADDRINUSE' ? 'PORT_IN_USE' : 'LISTEN_FAILED', `the API's address ${host}:${port} ${why}`, { cause: error, remedy: 'Stop that program, or choose another port with FLEETPULSE_API_PORT (0 takes any free one).' })
 }

@@ -105,6 +105,24 @@ describe('window operator', () => {
     assert.equal(out.late[0]?.latenessMs, 15 * MINUTE - 5_000 - 15_000)
   })
 
+  it('corrects a window until the watermark is its end and the allowed lateness, not a millisecond longer', () => {
+    const windows = [{ kind: 'tumbling' as const, sizeMs: MINUTE, slideMs: MINUTE }]
+    for (const [watermark, revisions, late] of [
+      [T0 + MINUTE + 9_999, [1, 2], 0],
+      [T0 + MINUTE + 10_000, [1], 1],
+    ] as const) {
+      const operator = windowOperator({ windows, outOfOrdernessMs: 0, allowedLatenessMs: 10_000 })
+      const state = operator.create('default', 'pump-1')
+      const out = new Collected()
+      for (const ts of [T0, watermark, T0 + MINUTE - 1]) operator.apply(state, reading(ts, { temperature: 1 }), out)
+      assert.deepEqual(
+        out.windows.map((window) => window.revision),
+        revisions,
+      )
+      assert.equal(out.late.length, late)
+    }
+  })
+
   it('closes by idleness only after the timeout, once, and not for a device that speaks', () => {
     const operator = windowOperator({ idleTimeoutMs: 10_000 })
     const out = new Collected()

@@ -34,7 +34,18 @@ export function decodeDocument<T extends Stored>(bytes: Buffer): T | undefined {
   if (bytes.length <= CHECKSUM_BYTES) return undefined
   const json = bytes.subarray(CHECKSUM_BYTES)
   if (crc32(json) !== bytes.readUInt32BE()) return undefined
-  return JSON.parse(json.toString()) as T
+  const value = parse(json.toString())
+  const known = typeof value === 'object' && value !== null && '_id' in value && 'version' in value
+  return known && typeof value._id === 'string' && Number.isInteger(value.version) ? (value as T) : undefined
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
 }
 
 function refuseNonJson(value: unknown, path: string, depth: number): void {

@@ -133,7 +133,7 @@ function singleDocumentCases(open: DocumentsEngine): void {
     value.deep.a.b = 2
     const first = await values.get('v')
     assert.deepEqual(first, { _id: 'v', version: 1, value: { ...value, deep: { a: { b: 1 } } } })
-    ;(first?.value as typeof value).deep.a.b = 3
+    ;(first?.value).deep.a.b = 3
     assert.equal(((await values.get('v'))?.value as typeof value).deep.a.b, 1)
   })
 

@@ -42,7 +42,7 @@ export function valuesAt(document: object, path: string): { values: Indexable[];
       return
     }
     const part = parts[depth]
-    if (part === undefined) values.push((value ?? null) as Indexable)
+    if (part === undefined) values.push(value ?? null)
     else if (typeof value === 'object' && value !== null && Object.hasOwn(value, part))
       walk((value as Record<string, unknown>)[part], depth + 1)
     else values.push(null)

@@ -86,9 +86,12 @@ export class AppendQueue {
     let bytes = this.#pendingBytes + (this.#turn?.pendingBytes ?? 0)
     for (const size of sizes) bytes += size
     if (bytes > this.#config.pendingBytesMax) {
-      throw new LimitError(`${bytes} bytes would wait to be written, more than pendingBytesMax of the event log (${this.#config.pendingBytesMax})`, {
-        remedy: 'Append less at once, give the log a faster disk, or raise pendingBytesMax.',
-      })
+      throw new LimitError(
+        `${bytes} bytes would wait to be written, more than pendingBytesMax of the event log (${this.#config.pendingBytesMax})`,
+        {
+          remedy: 'Append less at once, give the log a faster disk, or raise pendingBytesMax.',
+        },
+      )
     }
   }
 

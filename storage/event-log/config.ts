@@ -51,7 +51,8 @@ export const EventLogConfigSchema = Type.Object(
       default: 250,
       minimum: 10,
       maximum: 60_000,
-      description: 'Consumers are woken by each commit of any thread of this process; for commits of other processes they look every so many ms.',
+      description:
+        'Consumers are woken by each commit of any thread of this process; for commits of other processes they look every so many ms.',
     }),
     lagIntervalMs: Type.Integer({
       default: 1_000,

@@ -62,7 +62,8 @@ async function assertKept(directory: string, acknowledged: readonly number[]): P
       }
     }
   }
-  for (const [order, list] of numbers) for (let i = 1; i < list.length; i++) assert.ok(list[i]! > list[i - 1]!, `${order}: ${list[i - 1]} before ${list[i]}`)
+  for (const [order, list] of numbers)
+    for (let i = 1; i < list.length; i++) assert.ok(list[i]! > list[i - 1]!, `${order}: ${list[i - 1]} before ${list[i]}`)
   const kept = new Set([...numbers.values()].flat())
   assert.deepEqual(
     acknowledged.filter((number) => !kept.has(number)),

@@ -22,7 +22,14 @@ async function filledStore(): Promise<{ directory: string; file: string; content
 }
 
 async function startRefused(directory: string, code: string): Promise<StoreError> {
-  const options = { directory, config: eventLogConfig(), clock: systemClock, log: silentLogger, metrics: new Metrics(), topicPrefix: 'test.' }
+  const options = {
+    directory,
+    config: eventLogConfig(),
+    clock: systemClock,
+    log: silentLogger,
+    metrics: new Metrics(),
+    topicPrefix: 'test.',
+  }
   let refused: unknown
   await assert.rejects(new LmdbEventLog(options).start(), (error) => {
     refused = error
@@ -77,11 +84,14 @@ test('a damaged message is refused when it is read; the others stay readable', a
   for (let copy = at; copy >= 0; copy = content.indexOf('needle-30-', copy + 1)) content[copy + 20] = 0x21
   await writeFile(file, content)
   const { log, close } = await openTemporaryLog({ directory })
-  const isCorrupt = (error: unknown): boolean => error instanceof StoreError && error.code === 'STORE_CORRUPT' && error.message.includes('offset 30')
+  const isCorrupt = (error: unknown): boolean =>
+    error instanceof StoreError && error.code === 'STORE_CORRUPT' && error.message.includes('offset 30')
   const consumer = await log.consume({ group: 'g', topic: 't' })
+  let polled = 0
   await assert.rejects(async () => {
-    while ((await consumer.poll(7, 0)).length > 0);
+    for (;;) polled += (await consumer.poll(7, 0)).length
   }, isCorrupt)
+  assert.equal(polled, 30, 'what lies before the damage is handed out')
   await assert.rejects(log.read('t', 0, 30, 1), isCorrupt)
   assert.equal((await log.read('t', 0, 31, 100)).length, 29)
   await close()

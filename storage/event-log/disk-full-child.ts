@@ -20,7 +20,9 @@ durable += many.filter((outcome) => outcome.status === 'fulfilled').length
 await assertHolds(durable)
 
 // Removing needs some pages itself; without any it says so, and it works when there is space.
-await log.ensureTopics([{ ...topicSpec('full', 2), retentionBytes: 500_000 }]).catch((error: unknown) => assert.ok(isFull(error), String(error)))
+await log
+  .ensureTopics([{ ...topicSpec('full', 2), retentionBytes: 500_000 }])
+  .catch((error: unknown) => assert.ok(isFull(error), String(error)))
 await log.retain().catch((error: unknown) => assert.ok(isFull(error), String(error)))
 
 // A larger disk makes room.
@@ -33,6 +35,7 @@ await log.ensureTopics([topicSpec('full', 2)])
 for (let i = 0; i < 50; i++, durable++) await append(60_000)
 assert.equal(await total(), durable)
 durable += await refuseWhileStopping()
+assert.equal(await total(), durable)
 await close()
 process.stdout.write('all was right\n')
 

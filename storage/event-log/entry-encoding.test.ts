@@ -17,7 +17,10 @@ const messages = fc.array(
       key: fc.string({ unit: 'binary', maxLength: 40 }),
       schema: fc.constantFrom('reading/1', 'reading/2', 'schéma/1'),
       value: fc.uint8Array({ maxLength: 300 }),
-      headers: fc.dictionary(fc.string({ unit: 'grapheme', maxLength: 12 }), fc.string({ unit: 'grapheme', maxLength: 30 }), { maxKeys: 4, noNullPrototype: true }),
+      headers: fc.dictionary(fc.string({ unit: 'grapheme', maxLength: 12 }), fc.string({ unit: 'grapheme', maxLength: 30 }), {
+        maxKeys: 4,
+        noNullPrototype: true,
+      }),
     },
     { requiredKeys: ['key', 'schema', 'value'] },
   ),
@@ -113,7 +116,8 @@ test('messages that no entry may hold are refused with the bound', () => {
     { ...fine, headers: { h: 'v'.repeat(16_385) } },
     { ...fine, headers: Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`h${i}`, ''])) },
   ]
-  for (const message of refused) assert.throws(() => checkedMessageBytes(message, message.headers === undefined ? 1_000 : MESSAGE_BYTES_MAX), InvalidInputError)
+  for (const message of refused)
+    assert.throws(() => checkedMessageBytes(message, message.headers === undefined ? 1_000 : MESSAGE_BYTES_MAX), InvalidInputError)
 })
 
 function pack(list: readonly LogMessage[], baseOffset: number): Buffer {

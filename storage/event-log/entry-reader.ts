@@ -28,7 +28,7 @@ class EntryRecord implements LogRecord {
   }
   get headers(): Readonly<Record<string, string>> {
     if (Buffer.isBuffer(this.#headers)) this.#headers = decodeHeaders(this.#headers, this)
-    return this.#headers as Readonly<Record<string, string>>
+    return this.#headers
   }
 }
 

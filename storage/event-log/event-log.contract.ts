@@ -7,7 +7,7 @@ import type { Consumer, EventLog, LogMessage, LogRecord } from './event-log.ts'
 export interface EventLogUnderTest {
   /** Started, without topics or groups of the names used here. */
   log: EventLog
-  dispose(): Promise<void>
+  dispose: () => Promise<void>
 }
 
 /** A group may take seconds to form on an engine with a network; nothing here waits that long where it need not. */
@@ -37,7 +37,12 @@ function appendCases(log: () => EventLog): void {
     await makeTopic(log(), 'as-it-was', 3)
     const messages: LogMessage[] = [
       { key: 'default/plain', schema: 'reading/1', value: Buffer.from('{"a":1}') },
-      { key: 'mandant-ü/Gerät 7 ☂', schema: 'reading/2', value: Buffer.from([0, 255, 1, 254]), headers: { correlationid: 'c-1', note: 'grüße ☂' } },
+      {
+        key: 'mandant-ü/Gerät 7 ☂',
+        schema: 'reading/2',
+        value: Buffer.from([0, 255, 1, 254]),
+        headers: { correlationid: 'c-1', note: 'grüße ☂' },
+      },
       { key: 'default/empty', schema: 'empty/1', value: new Uint8Array(0) },
       { key: 'default/large', schema: 'large/1', value: Buffer.alloc(300_000, 'x'), headers: { one: '' } },
     ]
@@ -53,19 +58,28 @@ function appendCases(log: () => EventLog): void {
       assert.equal(record.schema, message.schema)
       assert.deepEqual(Buffer.from(record.value), Buffer.from(message.value))
       assert.deepEqual({ ...record.headers }, message.headers ?? {})
-      assert.ok(record.appendedAt >= startMs - 5_000 && record.appendedAt <= systemClock.nowMs() + 5_000, `appendedAt is ${record.appendedAt}`)
+      assert.ok(
+        record.appendedAt >= startMs - 5_000 && record.appendedAt <= systemClock.nowMs() + 5_000,
+        `appendedAt is ${record.appendedAt}`,
+      )
     }
   })
 
   test('offsets count up without a gap, and append says where its messages are', async () => {
     await makeTopic(log(), 'places', 4)
-    const calls = Array.from({ length: 60 }, (_, call) => Array.from({ length: 1 + (call % 7) }, (_, i) => text(`device-${(call + i) % 11}`, `${call}.${i}`)))
+    const calls = Array.from({ length: 60 }, (_, call) =>
+      Array.from({ length: 1 + (call % 7) }, (_, i) => text(`device-${(call + i) % 11}`, `${call}.${i}`)),
+    )
     const answers = await Promise.all(calls.map((call) => log().append('places', call)))
     const records = await readAll(log(), 'places')
     for (const ofPartition of byPartition(records).values()) ofPartition.forEach((record, i) => assert.equal(record.offset, i))
     answers.forEach((appended, call) => {
-      const placed = appended.flatMap(({ partition, baseOffset, count }) => Array.from({ length: count }, (_, i) => `${partition}/${baseOffset + i}`))
-      const expected = records.filter(({ value }) => textOf(value).startsWith(`${call}.`)).map(({ partition, offset }) => `${partition}/${offset}`)
+      const placed = appended.flatMap(({ partition, baseOffset, count }) =>
+        Array.from({ length: count }, (_, i) => `${partition}/${baseOffset + i}`),
+      )
+      const expected = records
+        .filter(({ value }) => textOf(value).startsWith(`${call}.`))
+        .map(({ partition, offset }) => `${partition}/${offset}`)
       assert.deepEqual(placed.sort(), expected.sort(), `call ${call}`)
     })
   })
@@ -347,7 +361,10 @@ async function readAll(log: EventLog, topic: string): Promise<LogRecord[]> {
 async function until(isTrue: () => boolean, ...members: Consumer[]): Promise<void> {
   const deadlineMs = systemClock.monotonicMs() + PATIENCE_MS
   while (!isTrue()) {
-    assert.ok(systemClock.monotonicMs() < deadlineMs, `assignments are ${members.map((member) => member.assignment().join()).join(' and ')}`)
+    assert.ok(
+      systemClock.monotonicMs() < deadlineMs,
+      `assignments are ${members.map((member) => member.assignment().join()).join(' and ')}`,
+    )
     for (const member of members) assert.deepEqual(await member.poll(1, 20), [])
   }
 }

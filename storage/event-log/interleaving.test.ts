@@ -42,7 +42,11 @@ test('two logs over one environment: offsets without gaps, keys in order, commit
   )
 })
 
-async function perform(logs: readonly LmdbEventLog[], topic: string, list: readonly { log: number; what: string; keys: readonly number[] }[]): Promise<number[]> {
+async function perform(
+  logs: readonly LmdbEventLog[],
+  topic: string,
+  list: readonly { log: number; what: string; keys: readonly number[] }[],
+): Promise<number[]> {
   const consumers = await Promise.all(logs.map((log, i) => log.consume({ group: `g${i}`, topic: `${topic}-in` })))
   const pending: Promise<unknown>[] = []
   const counters = new Map<string, number>()
@@ -71,7 +75,8 @@ async function perform(logs: readonly LmdbEventLog[], topic: string, list: reado
   assert.deepEqual(offsets, commits)
   await Promise.all(consumers.map((consumer) => consumer.close()))
   const expected = new Map<string, number>()
-  for (const { log, what, keys } of list) if (what === 'append') for (const key of keys) expected.set(`${log}/${key}`, (expected.get(`${log}/${key}`) ?? 0) + 1)
+  for (const { log, what, keys } of list)
+    if (what === 'append') for (const key of keys) expected.set(`${log}/${key}`, (expected.get(`${log}/${key}`) ?? 0) + 1)
   assert.deepEqual(counters, expected)
   return commits
 }

@@ -54,7 +54,8 @@ export class LmdbConsumer implements Consumer, GroupMember {
   }
 
   async poll(recordsMax: number, waitMs: number): Promise<LogRecord[]> {
-    if (!Number.isInteger(recordsMax) || recordsMax < 1) throw new InvalidInputError(`recordsMax must be a positive integer, not ${recordsMax}`)
+    if (!Number.isInteger(recordsMax) || recordsMax < 1)
+      throw new InvalidInputError(`recordsMax must be a positive integer, not ${recordsMax}`)
     const deadlineMs = this.#host.clock.monotonicMs() + waitMs
     const records: LogRecord[] = []
     while (!this.#isClosed) {
@@ -153,8 +154,14 @@ export class LmdbConsumer implements Consumer, GroupMember {
       const [partition, cursor] = cursors[(this.#turn + i) % cursors.length]!
       const next = this.#host.next(this.#group, partition)
       if (cursor.position >= next) continue
-      const { lost } = cursor.read(records, recordsMax - records.length, next)
-      if (lost > 0) this.#host.lost(this.#group, partition, lost)
+      try {
+        const { lost } = cursor.read(records, recordsMax - records.length, next)
+        if (lost > 0) this.#host.lost(this.#group, partition, lost)
+      } catch (error) {
+        // What was taken before the damage is handed out first; the damage is met again when its partition's turn comes.
+        if (records.length === 0) throw error
+        return
+      }
     }
   }
 

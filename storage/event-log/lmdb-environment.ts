@@ -121,7 +121,8 @@ function openRoot(directory: string, mapSizeBytes: number): RootDatabase<Buffer,
     noSubdir: false,
     maxDbs: DATABASES_MAX,
     mapSize: mapSizeBytes,
-    overlappingSync: true,
+    // Flushes one commit while the next is written; LMDB advises against it on Windows.
+    overlappingSync: process.platform !== 'win32',
     separateFlushed: true,
     // Our own turns gather appends: a commit must not begin before all its writes are there, or it holds the lock while waiting.
     eventTurnBatching: false,
@@ -140,7 +141,8 @@ function checkFormat(root: RootDatabase<Buffer, Buffer>, meta: Database<Buffer, 
 function formatVersion(stored: Buffer, directory: string): number {
   try {
     const format: unknown = JSON.parse(stored.toString())
-    if (typeof format === 'object' && format !== null && 'version' in format && Number.isInteger(format.version)) return Number(format.version)
+    if (typeof format === 'object' && format !== null && 'version' in format && Number.isInteger(format.version))
+      return Number(format.version)
   } catch (cause) {
     throw unreadable(directory, cause)
   }

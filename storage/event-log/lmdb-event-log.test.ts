@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { ConflictError, EnvironmentError, InvalidInputError, LimitError } from '../../kernel/errors.ts'
 import { silentLogger } from '../../kernel/log.ts'
 import { Metrics } from '../../kernel/metrics.ts'
 import { systemClock, VirtualClock } from '../../kernel/time.ts'
 import { crossCheckEventLogConfig } from './config.ts'
+import { LmdbEnvironment } from './lmdb-environment.ts'
 import { LmdbEventLog } from './lmdb-event-log.ts'
+import { committedKey, slotOf } from './log-keys.ts'
+import { readHead } from './partition-state.ts'
 import { eventLogConfig, message, metricValue, openTemporaryLog, topicSpec } from './temporary-log.ts'
 
 test('messages, topics and committed offsets are there after a restart', async (t) => {
@@ -89,6 +94,37 @@ test('a member cannot commit a partition that went to another; the new owner beg
   await assert.rejects(one.commit(new Map([[0, 1]])), ConflictError)
 })
 
+test('nobody ever sees outputs without their offsets, or offsets without their outputs', async (t) => {
+  const { log, directory, dispose } = await openTemporaryLog()
+  const watcher = await LmdbEnvironment.open(directory, 1_048_576)
+  t.after(async () => {
+    await watcher.close()
+    await dispose()
+  })
+  await log.ensureTopics([topicSpec('in'), topicSpec('out')])
+  const consumer = await log.consume({ group: 'g', topic: 'in' })
+  const topicIds = new Map(
+    [...watcher.topics.getRange({})].map(({ key, value }) => [key.toString(), (JSON.parse(value.toString()) as { id: number }).id]),
+  )
+  const input = slotOf(topicIds.get('test.in')!, 0)
+  const output = slotOf(topicIds.get('test.out')!, 0)
+  let committed = 0
+  const committing = (async () => {
+    while (committed < 100)
+      await consumer.commit(new Map([[0, ++committed]]), [{ topic: 'out', messages: [message('k', String(committed))] }])
+  })()
+  const seen = new Set<number>()
+  while (!seen.has(100)) {
+    watcher.refresh()
+    const offset = watcher.offsets.get(committedKey(input, 'g'))?.readDoubleLE() ?? 0
+    assert.equal(readHead(watcher.heads, output)!.next, offset)
+    seen.add(offset)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await committing
+  assert.ok(seen.size > 10, `only ${seen.size} states were seen`)
+})
+
 test('members get the partitions of a topic that grows', async (t) => {
   const { log, dispose } = await openTemporaryLog()
   t.after(dispose)
@@ -148,10 +184,62 @@ test('before start and after stop the log says that it is not there', async (t) 
   await log.stop()
   const isUnavailable = (error: unknown): boolean => error instanceof EnvironmentError && error.code === 'LOG_UNAVAILABLE'
   await assert.rejects(log.append('short', [message('k', 'late')]), isUnavailable)
-  const options = { directory: 'never made', config: eventLogConfig(), clock: systemClock, log: silentLogger, metrics: new Metrics(), topicPrefix: '' }
+  const options = {
+    directory: 'never made',
+    config: eventLogConfig(),
+    clock: systemClock,
+    log: silentLogger,
+    metrics: new Metrics(),
+    topicPrefix: '',
+  }
   await assert.rejects(new LmdbEventLog(options).bounds('short'), isUnavailable)
   await log.start()
   assert.equal((await log.bounds('short')).get(0)!.next, 1)
+})
+
+test('what another process commits is found by looking', async (t) => {
+  const { log, directory, dispose } = await openTemporaryLog({ config: { wakeFallbackMs: 10 } })
+  t.after(dispose)
+  await log.ensureTopics([topicSpec('elsewhere')])
+  const consumer = await log.consume({ group: 'g', topic: 'elsewhere' })
+  const poll = consumer.poll(10, 20_000)
+  const child = spawnSync(
+    process.execPath,
+    [fileURLToPath(new URL('./append-child.js', import.meta.url)), directory, 'elsewhere', 'from far'],
+    {
+      encoding: 'utf8',
+    },
+  )
+  assert.equal(child.status, 0, child.stderr)
+  assert.deepEqual(
+    (await poll).map(({ value }) => Buffer.from(value).toString()),
+    ['from far'],
+  )
+  await log.append('elsewhere', [message('k', 'from here')])
+  assert.equal((await consumer.poll(10, 1_000))[0]!.offset, 1)
+})
+
+test('wrong places are refused by name', async (t) => {
+  const { log, dispose } = await openTemporaryLog()
+  t.after(dispose)
+  await log.ensureTopics([topicSpec('places')])
+  for (const [partition, offset] of [
+    [1, 0],
+    [-1, 0],
+    [0.5, 0],
+    [0, -1],
+    [0, NaN],
+  ] as const) {
+    await assert.rejects(log.read('places', partition, offset, 1), InvalidInputError)
+  }
+  const consumer = await log.consume({ group: 'g', topic: 'places' })
+  await assert.rejects(consumer.poll(0, 0), InvalidInputError)
+  await assert.rejects(consumer.commit(new Map([[0, -1]])), InvalidInputError)
+  assert.throws(() => consumer.seek(0, 1.5), InvalidInputError)
+  await assert.rejects(log.consume({ group: '', topic: 'places' }), InvalidInputError)
+  for (const spec of [{ ...topicSpec('no spaces') }, { ...topicSpec('p'), partitions: 0 }, { ...topicSpec('p'), retentionMs: -1 }]) {
+    await assert.rejects(log.ensureTopics([spec]), InvalidInputError)
+  }
 })
 
 test('bounds that contradict each other are a configuration fault', () => {

@@ -51,6 +51,7 @@ export class LmdbEventLog implements EventLog {
   #starting: Promise<Running> | null = null
   #running: Running | null = null
   #retaining: Promise<Removed> | null = null
+  #seenHeads: readonly number[] = []
 
   constructor(options: LmdbEventLogOptions) {
     this.#options = options
@@ -112,7 +113,9 @@ export class LmdbEventLog implements EventLog {
   async read(topic: string, partition: number, offset: number, recordsMax: number): Promise<LogRecord[]> {
     const { catalog, environment } = this.#require()
     const found = catalog.get(topic)
-    if (partition < 0 || partition >= found.partitions) throw new InvalidInputError(`topic ${topic} has no partition ${partition}`)
+    if (!Number.isInteger(partition) || partition < 0 || partition >= found.partitions)
+      throw new InvalidInputError(`topic ${topic} has no partition ${partition}`)
+    if (!Number.isSafeInteger(offset) || offset < 0) throw new InvalidInputError(`offset ${offset} is not a whole number from 0`)
     environment.refresh()
     const { first, next } = this.#boundsOf(found, partition)
     const cursor = new PartitionCursor(environment, slotOf(found.id, partition), { topic, partition }, Math.max(first, offset))
@@ -169,14 +172,18 @@ export class LmdbEventLog implements EventLog {
     return running
   }
 
-  /** Finds what other processes committed, for nobody tells of it. */
+  /**
+   * Finds what other processes committed, for nobody tells of it. What this process commits is told within the time between two looks;
+   * only what was there at the last look and is still not known to be durable is made so.
+   */
   async #lookAround(running: Running): Promise<void> {
     this.#refreshTopics()
-    const visible = visibleHeads(running)
-    const isNews = visible.some((next, i) => i % 2 === 1 && next > running.durableHeads.next(visible[i - 1]!))
+    const before = this.#seenHeads
+    this.#seenHeads = visibleHeads(running)
+    const isNews = before.some((next, i) => i % 2 === 1 && next > running.durableHeads.next(before[i - 1]!))
     if (!isNews) return
     await running.environment.flushAll()
-    running.durableHeads.advance(visible)
+    running.durableHeads.advance(before)
   }
 
   #refreshTopics(): void {

@@ -21,13 +21,14 @@ export function checkLmdbFile(path: string): void {
   if (process.arch === 'arm' || process.arch === 'ia32') return
   const file = openSync(path, 'r')
   try {
-    const sizeBytes = fstatSync(file).size
-    if (sizeBytes === 0) return
+    if (fstatSync(file).size === 0) return
     const first = readMeta(file, 0, path)
     const pageBytes = first.readUInt32LE(AT.pageSize)
     if (pageBytes < PAGE_BYTES_MIN || pageBytes > PAGE_BYTES_MAX) throw damaged(path, 'its page size is impossible')
     const second = readMeta(file, pageBytes, path)
     const lastPage = Math.max(Number(first.readBigUInt64LE(AT.lastPage)), Number(second.readBigUInt64LE(AT.lastPage)))
+    // Another thread may be appending: the file only grows, so its size is taken after what is compared with it.
+    const sizeBytes = fstatSync(file).size
     if (sizeBytes < (lastPage + 1 - UNWRITTEN_PAGES_MAX) * pageBytes) {
       throw damaged(path, `it has ${sizeBytes} bytes and should have ${(lastPage + 1) * pageBytes}`)
     }

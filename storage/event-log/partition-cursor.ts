@@ -48,9 +48,13 @@ export class PartitionCursor {
       }
       if (reader.endOffset > end) break
       reader.seek(this.#position)
-      const taken = reader.read(into, room)
-      this.#position += taken
-      room -= taken
+      const before = into.length
+      try {
+        reader.read(into, room)
+      } finally {
+        this.#position += into.length - before
+        room -= into.length - before
+      }
     }
     return { lost }
   }

@@ -18,7 +18,10 @@ test('by size: whole entries go from the oldest on, offsets stay', async (t) => 
   assert.ok(kept >= 40 && kept <= 50, `${kept} of 100 messages of 1 000 bytes were kept under 50 000 bytes`)
   assert.equal(removed.records, await metricValue(metrics, 'event_log_retention_removed_messages_total'))
   assert.equal(removed.bytes, await metricValue(metrics, 'event_log_retention_removed_bytes_total'))
-  assert.equal(bounds.reduce((sum, { next }) => sum + next, 0), 100)
+  assert.equal(
+    bounds.reduce((sum, { next }) => sum + next, 0),
+    100,
+  )
   assert.deepEqual(await log.retain(), { records: 0, bytes: 0 })
   for (const [partition, { first, next }] of await log.bounds('sized')) {
     const records = await log.read('sized', partition, 0, 1_000)

@@ -16,11 +16,11 @@ export interface TemporaryLog {
   readonly directory: string
   readonly metrics: Metrics
   /** Stops the log; the folder stays. */
-  close(): Promise<void>
+  close: () => Promise<void>
   /** Stops the log and opens the folder again. */
-  reopen(): Promise<TemporaryLog>
+  reopen: () => Promise<TemporaryLog>
   /** Stops the log and removes the folder. */
-  dispose(): Promise<void>
+  dispose: () => Promise<void>
 }
 
 export interface TemporaryLogOptions {
@@ -33,7 +33,14 @@ export async function openTemporaryLog(options: TemporaryLogOptions = {}): Promi
   const directory = options.directory ?? (await temporaryFolder())
   const metrics = new Metrics()
   const clock = options.clock ?? systemClock
-  const log = new LmdbEventLog({ directory, config: eventLogConfig(options.config), clock, log: silentLogger, metrics, topicPrefix: 'test.' })
+  const log = new LmdbEventLog({
+    directory,
+    config: eventLogConfig(options.config),
+    clock,
+    log: silentLogger,
+    metrics,
+    topicPrefix: 'test.',
+  })
   await log.start()
   const hold = holdEventLoop()
   const close = async (): Promise<void> => {

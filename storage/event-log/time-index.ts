@@ -8,7 +8,13 @@ import type { Topic } from './topic-catalog.ts'
  * First offset in [first, next) whose record was appended at or after the time, or `next`. Times never go back within a partition and
  * are those of whole entries, so a search by halves over entries finds it.
  */
-export function offsetAtTime(environment: LmdbEnvironment, topic: Topic, partition: number, range: { first: number; next: number }, timestampMs: number): number {
+export function offsetAtTime(
+  environment: LmdbEnvironment,
+  topic: Topic,
+  partition: number,
+  range: { first: number; next: number },
+  timestampMs: number,
+): number {
   const slot = slotOf(topic.id, partition)
   const place = { topic: topic.name, partition }
   let low = range.first

@@ -42,7 +42,8 @@ export class TopicCatalog {
     if (topic !== undefined) return topic
     this.refresh()
     const found = this.#topics.get(name)
-    if (found === undefined) throw new NotFoundError(`there is no topic ${name} in the event log`, { remedy: 'Create it with ensureTopics first.' })
+    if (found === undefined)
+      throw new NotFoundError(`there is no topic ${name} in the event log`, { remedy: 'Create it with ensureTopics first.' })
     return found
   }
 
@@ -122,13 +123,15 @@ export class TopicCatalog {
   /** Ids are shared by all prefixes and never used again. */
   #nextId(): number {
     let highest = 0
-    for (const { key, value } of this.#environment.topics.getRange({})) highest = Math.max(highest, parseTopic(value, Buffer.from(key).toString()).id)
+    for (const { key, value } of this.#environment.topics.getRange({}))
+      highest = Math.max(highest, parseTopic(value, Buffer.from(key).toString()).id)
     return highest + 1
   }
 
   #check(spec: TopicSpec): void {
     const { topic, partitions, retentionBytes, retentionMs } = spec
-    if (!TOPIC_NAME.test(this.#prefix + topic)) throw new InvalidInputError(`${this.#prefix}${topic} is not a topic name; allowed are 1 to 249 of A-Z a-z 0-9 . _ -`)
+    if (!TOPIC_NAME.test(this.#prefix + topic))
+      throw new InvalidInputError(`${this.#prefix}${topic} is not a topic name; allowed are 1 to 249 of A-Z a-z 0-9 . _ -`)
     if (!Number.isInteger(partitions) || partitions < 1 || partitions > PARTITIONS_MAX) {
       throw new InvalidInputError(`topic ${topic} cannot have ${partitions} partitions; allowed are 1 to ${PARTITIONS_MAX}`)
     }

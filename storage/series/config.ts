@@ -1,19 +1,22 @@
 import { Type, type Static } from 'typebox'
+import type { ConfigFault } from '../../kernel/errors.ts'
 
 /** Settings of the series store on DuckDB. */
 export const SeriesConfigSchema = Type.Object(
   {
     memoryLimitMb: Type.Integer({
-      default: 512,
+      default: 256,
       minimum: 128,
       maximum: 1_048_576,
-      description: 'MiB that DuckDB may hold for caches, unwritten rows and queries; larger queries spill to disk. Below 128 a checkpoint may not fit.',
+      description:
+        'MiB that DuckDB may hold for caches, unwritten rows and queries; larger queries spill to disk. Below 128 a checkpoint may not fit.',
     }),
     threads: Type.Integer({
-      default: 2,
+      default: 1,
       minimum: 1,
       maximum: 256,
-      description: 'Threads DuckDB uses for queries and checkpoints. Few, because broker and ingest want the other cores.',
+      description:
+        'Threads of one query or checkpoint. Each query has its own thread anyway; a second one here costs a fifth more processor time per stored row.',
     }),
     checkpointThresholdMb: Type.Integer({
       default: 64,
@@ -32,7 +35,8 @@ export const SeriesConfigSchema = Type.Object(
       default: 512,
       minimum: 1,
       maximum: 4096,
-      description: 'Metric columns of one device type. A wide table gets slow and large; ingest refuses further metrics before this is reached.',
+      description:
+        'Metric columns of one device type. A wide table gets slow and large; ingest refuses further metrics before this is reached.',
     }),
     openColumnsMax: Type.Integer({
       default: 2048,
@@ -44,7 +48,8 @@ export const SeriesConfigSchema = Type.Object(
       default: 64,
       minimum: 1,
       maximum: 10_000,
-      description: 'Writes and retention steps waiting for the one writer; a caller that does not wait for its writes is refused beyond it.',
+      description:
+        'Writes and retention steps waiting for the one writer; a caller that does not wait for its writes is refused beyond it.',
     }),
     readConnections: Type.Integer({
       default: 2,
@@ -87,3 +92,19 @@ export const SeriesConfigSchema = Type.Object(
 )
 
 export type SeriesConfig = Static<typeof SeriesConfigSchema>
+
+/** Columns that every table has beside its metrics. */
+const FIXED_COLUMNS = 8
+
+/** Bounds that must fit one another. `section` is the dotted path of this section. */
+export function crossCheckSeriesConfig(config: SeriesConfig, section: string): ConfigFault[] {
+  const needed = config.columnsMax + FIXED_COLUMNS
+  if (needed <= config.openColumnsMax) return []
+  return [
+    {
+      key: `${section}.openColumnsMax`,
+      problem: `${config.openColumnsMax} is less than the ${needed} columns of the widest type that columnsMax allows`,
+      allowed: `at least ${needed}`,
+    },
+  ]
+}

@@ -18,7 +18,10 @@ export async function queryCount(query: Query, catalogue: Catalogue, tenant: str
  */
 export async function queryBuckets(query: Query, catalogue: Catalogue, asked: DownsampleQuery, bucketsMax: number): Promise<Bucket[]> {
   if (integer('intervalMs', asked.intervalMs) < 1) {
-    throw new InvalidInputError('intervalMs must be at least 1', { details: { field: 'intervalMs' }, remedy: 'Give a width in whole milliseconds.' })
+    throw new InvalidInputError('intervalMs must be at least 1', {
+      details: { field: 'intervalMs' },
+      remedy: 'Give a width in whole milliseconds.',
+    })
   }
   const parameters = [asked.tenant, asked.device, integer('fromTs', asked.fromTs), integer('toTs', asked.toTs), asked.intervalMs]
   const sources = numericSources(catalogue, asked.metric)

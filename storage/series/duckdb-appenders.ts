@@ -75,11 +75,14 @@ export class TableAppender {
   #kindChanged(reading: LoggedReading, metric: string): InvalidInputError {
     const { kind } = this.table.metrics.get(metric) as { kind: string }
     const { device, type, partition, offset } = reading
-    return new InvalidInputError(`metric ${JSON.stringify(metric)} of type ${type} holds values of kind ${kind}, device ${device} sent another`, {
-      code: 'METRIC_KIND_CHANGED',
-      remedy: 'Rename the metric, or give the device a type of its own.',
-      details: { type, metric, kind, device, partition, offset },
-    })
+    return new InvalidInputError(
+      `metric ${JSON.stringify(metric)} of type ${type} holds values of kind ${kind}, device ${device} sent another`,
+      {
+        code: 'METRIC_KIND_CHANGED',
+        remedy: 'Rename the metric, or give the device a type of its own.',
+        details: { type, metric, kind, device, partition, offset },
+      },
+    )
   }
 }
 

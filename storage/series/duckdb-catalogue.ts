@@ -97,11 +97,14 @@ export class Catalogue {
   }
 
   #tooManyColumns(type: string, metric: string): LimitError {
-    return new LimitError(`device type ${type} has ${this.#columnsMax} metric columns (series.columnsMax): no room for metric ${JSON.stringify(metric)}`, {
-      retryable: false,
-      remedy: 'Raise series.columnsMax and restart, or give these devices a type of their own. The reading waits in the event log.',
-      details: { type, metric, columnsMax: this.#columnsMax },
-    })
+    return new LimitError(
+      `device type ${type} has ${this.#columnsMax} metric columns (series.columnsMax): no room for metric ${JSON.stringify(metric)}`,
+      {
+        retryable: false,
+        remedy: 'Raise series.columnsMax and restart, or give these devices a type of their own. The reading waits in the event log.',
+        details: { type, metric, columnsMax: this.#columnsMax },
+      },
+    )
   }
 }
 

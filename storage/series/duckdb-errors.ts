@@ -9,7 +9,7 @@ const SIGNS = {
   newer: /Trying to read a database file with version number|storage version .* newer/i,
   locked: /Could not set lock on file/i,
   corrupt: /not a valid DuckDB database file|corrupt|Could not read enough bytes|Failed to deserialize|Serialization Error|replaying WAL/i,
-  unwritable: /Permission denied|Read-only file system|Cannot open file|Operation not permitted/i,
+  unwritable: /Permission denied|Read-only file system|Cannot open file|Operation not permitted|EACCES|EROFS|ENOTDIR|EEXIST/i,
   memory: /Out of Memory Error|failed to (pin|allocate)/i,
   interrupted: /INTERRUPT Error|^Interrupted!?$/i,
   invalidated: /FATAL Error|INTERNAL Error|database has been invalidated/i,
@@ -18,11 +18,6 @@ const SIGNS = {
 /** True when the open database can no longer be used and must be opened anew (DuckDB invalidates it after a fatal error). */
 export function isInvalidated(error: unknown): boolean {
   return SIGNS.invalidated.test(messageOf(error))
-}
-
-/** True when a statement failed only because other transactions run. */
-export function isBusy(error: unknown): boolean {
-  return /other (write )?transactions? (is |are )?active|transactions? (is|are) (still )?(running|active)/i.test(messageOf(error))
 }
 
 /** True when there is nothing to roll back: DuckDB has done it already. */
@@ -49,7 +44,8 @@ export function toStoreError(cause: unknown, doing: string, path: string): Fleet
   }
   if (SIGNS.locked.test(message)) return lockedError(path, cause)
   if (SIGNS.corrupt.test(message)) {
-    const remedy = 'Restore the file from a backup, or move it away: readings still in the event log are stored again. Nothing was overwritten.'
+    const remedy =
+      'Restore the file from a backup, or move it away: readings still in the event log are stored again. Nothing was overwritten.'
     return new StoreError('STORE_CORRUPT', sentence('its file is damaged'), { remedy, cause, details })
   }
   if (SIGNS.unwritable.test(message)) {

@@ -101,10 +101,14 @@ export class DuckdbFile {
     const rows = await (await sql.run('SELECT max(version)::INTEGER FROM series_format')).getRows()
     const version = Number(rows[0]?.[0])
     if (version > FORMAT_VERSION) {
-      throw new StoreError('STORE_NEWER', `the series store has format ${version}, this Fleetpulse knows up to ${FORMAT_VERSION} (${this.path})`, {
-        remedy: 'Start the Fleetpulse version that wrote this data folder, or a newer one; nothing was changed.',
-        details: { path: this.path, version, knownVersion: FORMAT_VERSION },
-      })
+      throw new StoreError(
+        'STORE_NEWER',
+        `the series store has format ${version}, this Fleetpulse knows up to ${FORMAT_VERSION} (${this.path})`,
+        {
+          remedy: 'Start the Fleetpulse version that wrote this data folder, or a newer one; nothing was changed.',
+          details: { path: this.path, version, knownVersion: FORMAT_VERSION },
+        },
+      )
     }
   }
 }

@@ -88,9 +88,9 @@ export class IdentityProbe {
       fromTs = Math.min(fromTs, ts)
       toTs = Math.max(toTs, ts)
     }
-    const sources = this.#catalogue.tables().map(
-      ({ quoted }) => `SELECT tenant, device, ts, boot, seq, log_partition, log_offset FROM ${quoted} WHERE ts BETWEEN $1 AND $2`,
-    )
+    const sources = this.#catalogue
+      .tables()
+      .map(({ quoted }) => `SELECT tenant, device, ts, boot, seq, log_partition, log_offset FROM ${quoted} WHERE ts BETWEEN $1 AND $2`)
     const rows = await query.rows(
       `SELECT DISTINCT a.number FROM temp.asked a JOIN (${sources.join(' UNION ALL ')}) s
          ON s.device = a.device AND s.ts = a.ts AND s.tenant = a.tenant AND s.log_partition = a.log_partition

@@ -20,7 +20,11 @@ interface KeyedReading {
 }
 
 /** A page of readings, newest event time first, over the tables of all types; `limit` is already bounded by the caller. */
-export async function queryRange(query: Query, catalogue: Catalogue, asked: RangeQuery): Promise<{ items: StoredReading[]; next: string | null }> {
+export async function queryRange(
+  query: Query,
+  catalogue: Catalogue,
+  asked: RangeQuery,
+): Promise<{ items: StoredReading[]; next: string | null }> {
   const condition = conditionOf(asked)
   const tables = catalogue.tables().filter((table) => asked.metric === undefined || table.metrics.has(asked.metric))
   // One more than asked for tells whether there is a next page.
@@ -37,7 +41,10 @@ export async function queryRange(query: Query, catalogue: Catalogue, asked: Rang
   found.sort((a, b) => compareNewestFirst(a.key, b.key))
   const page = found.slice(0, asked.limit)
   const last = page.at(-1)
-  return { items: page.map(({ reading }) => reading), next: found.length > asked.limit && last !== undefined ? encodeCursor(last.key) : null }
+  return {
+    items: page.map(({ reading }) => reading),
+    next: found.length > asked.limit && last !== undefined ? encodeCursor(last.key) : null,
+  }
 }
 
 /** How many rows of the page each table has: found by keys alone, because the tables' other columns differ. */
@@ -60,7 +67,13 @@ async function shareOut(
   return rows.map(([number, count]) => [tables[Number(number)] as TypeTable, Number(count)])
 }
 
-async function readTable(query: Query, table: TypeTable, condition: Condition, metric: string | undefined, limit: number): Promise<KeyedReading[]> {
+async function readTable(
+  query: Query,
+  table: TypeTable,
+  condition: Condition,
+  metric: string | undefined,
+  limit: number,
+): Promise<KeyedReading[]> {
   const columns = [...table.metrics.values()].filter((column) => metric === undefined || column.metric === metric)
   const rows = await query.rows(
     `SELECT t.device, t.boot, t.ts::DOUBLE, t.received_at::DOUBLE, t.seq::DOUBLE, t.log_offset::DOUBLE, t.log_partition::DOUBLE
@@ -72,14 +85,25 @@ async function readTable(query: Query, table: TypeTable, condition: Condition, m
 }
 
 function toReading(row: Row, type: string, columns: readonly MetricColumn[]): KeyedReading {
-  const [device, boot, ts, receivedAt, seq, offset, partition] = row as [string, string | null, number, number, number | null, number, number]
+  const [device, boot, ts, receivedAt, seq, offset, partition] = row as [
+    string,
+    string | null,
+    number,
+    number,
+    number | null,
+    number,
+    number,
+  ]
   const fixed = row.length - columns.length
   const values: [string, MetricValue][] = []
   columns.forEach(({ metric }, index) => {
     const value = row[fixed + index] as MetricValue | null
     if (value !== null) values.push([metric, value])
   })
-  return { key: { ts, receivedAt, offset, partition }, reading: { device, type, ts, receivedAt, boot, seq, values: Object.fromEntries(values) } }
+  return {
+    key: { ts, receivedAt, offset, partition },
+    reading: { device, type, ts, receivedAt, boot, seq, values: Object.fromEntries(values) },
+  }
 }
 
 function conditionOf(asked: RangeQuery): Condition {
@@ -109,5 +133,8 @@ function carries(table: TypeTable, metric: string | undefined): string {
 /** A time or width as an integer; InvalidInputError names the field. */
 export function integer(field: string, value: number): number {
   if (Number.isSafeInteger(value)) return value
-  throw new InvalidInputError(`${field} must be an integer, not ${String(value)}`, { details: { field }, remedy: 'Give whole milliseconds.' })
+  throw new InvalidInputError(`${field} must be an integer, not ${String(value)}`, {
+    details: { field },
+    remedy: 'Give whole milliseconds.',
+  })
 }

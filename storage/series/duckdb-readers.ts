@@ -1,7 +1,7 @@
 import type { DuckDBConnection, DuckDBPreparedStatement, DuckDBValue } from '@duckdb/node-api'
 import { EnvironmentError, TimeoutError } from '../../kernel/errors.ts'
 import { BoundedQueue } from '../../kernel/bounded-queue.ts'
-import type { Clock } from '../../kernel/time.ts'
+import type { Clock, Timer } from '../../kernel/time.ts'
 
 /** A value bound to a statement: text, a safe integer, or nothing. */
 export type Parameter = string | number
@@ -20,13 +20,15 @@ export interface ReadersOptions {
   readQueueMax: number
 }
 
+const INTERRUPT_AGAIN_MS = 20
+
 /** A few connections for queries, lent to one query at a time; a query that takes too long is interrupted. */
 export class Readers {
   readonly #options: ReadersOptions
   readonly #connections: readonly DuckDBConnection[]
   readonly #idle: DuckDBConnection[]
   readonly #waiting: BoundedQueue<(connection: DuckDBConnection) => void>
-  readonly #drainWaiters: (() => void)[] = []
+  #drained: () => void = () => undefined
   #closed = false
 
   constructor(connections: readonly DuckDBConnection[], options: ReadersOptions) {
@@ -40,7 +42,10 @@ export class Readers {
   async run<T>(what: string, run: (query: Query) => Promise<T>): Promise<T> {
     const connection = this.#idle.pop() ?? (await this.#wait())
     try {
-      if (this.#closed) throw new EnvironmentError('STORE_STOPPED', `the series store closed before it could ${what}`, { remedy: 'Ask again after the restart.' })
+      if (this.#closed)
+        throw new EnvironmentError('STORE_STOPPED', `the series store closed before it could ${what}`, {
+          remedy: 'Ask again after the restart.',
+        })
       return await bounded(connection, what, this.#options, run)
     } finally {
       this.#giveBack(connection)
@@ -50,8 +55,10 @@ export class Readers {
   /** Interrupts running queries, turns waiting ones away, and resolves when none is left. */
   async close(): Promise<void> {
     this.#closed = true
-    for (const connection of this.#connections) connection.interrupt()
-    while (this.#idle.length < this.#connections.length) await new Promise<void>((resolve) => this.#drainWaiters.push(resolve))
+    if (this.#idle.length === this.#connections.length) return
+    const interrupting = interruptUntilCancelled(this.#connections, this.#options.clock, 0)
+    await new Promise<void>((resolve) => (this.#drained = resolve))
+    interrupting.cancel()
   }
 
   #wait(): Promise<DuckDBConnection> {
@@ -62,7 +69,7 @@ export class Readers {
     const next = this.#waiting.shift()
     if (next !== undefined) return next(connection)
     this.#idle.push(connection)
-    if (this.#idle.length === this.#connections.length) for (const resolve of this.#drainWaiters.splice(0)) resolve()
+    if (this.#idle.length === this.#connections.length) this.#drained()
   }
 }
 
@@ -73,26 +80,37 @@ export async function bounded<T>(
   options: { clock: Clock; queryTimeoutMs: number },
   run: (query: Query) => Promise<T>,
 ): Promise<T> {
-  let timedOut = false
+  const deadlineMs = options.clock.monotonicMs() + options.queryTimeoutMs
+  const timedOut = (): boolean => options.clock.monotonicMs() >= deadlineMs
   const late = (): TimeoutError =>
-    new TimeoutError(`${what} took longer than ${options.queryTimeoutMs} ms (series.queryTimeoutMs)`, { remedy: 'Ask for a shorter time or one device.' })
-  const timer = options.clock.after(options.queryTimeoutMs, () => {
-    timedOut = true
-    sql.interrupt()
-  })
+    new TimeoutError(`${what} took longer than ${options.queryTimeoutMs} ms (series.queryTimeoutMs)`, {
+      remedy: 'Ask for a shorter time or one device.',
+    })
+  const interrupting = interruptUntilCancelled([sql], options.clock, options.queryTimeoutMs)
   const rows = async (statement: string, parameters: readonly Parameter[]): Promise<Row[]> => {
-    // An interrupt between two statements is forgotten by DuckDB, so it is remembered here.
-    if (timedOut) throw late()
+    if (timedOut()) throw late()
     return await fetchRows(sql, statement, parameters)
   }
   try {
     return await run({ rows, sql })
   } catch (error) {
-    if (timedOut && !(error instanceof TimeoutError)) throw new TimeoutError(late().message, { cause: error })
+    if (timedOut() && !(error instanceof TimeoutError)) throw new TimeoutError(late().message, { cause: error })
     throw error
   } finally {
-    timer.cancel()
+    interrupting.cancel()
   }
+}
+
+/** DuckDB forgets an interrupt that comes while no statement runs (between two, or while one waits for a thread), so it is repeated. */
+function interruptUntilCancelled(connections: readonly DuckDBConnection[], clock: Clock, delayMs: number): Timer {
+  let timer: Timer | undefined
+  const interrupt = (): void => {
+    for (const connection of connections) connection.interrupt()
+    timer = clock.after(INTERRUPT_AGAIN_MS, interrupt)
+  }
+  if (delayMs > 0) timer = clock.after(delayMs, interrupt)
+  else interrupt()
+  return { cancel: () => timer?.cancel() }
 }
 
 async function fetchRows(sql: DuckDBConnection, statement: string, parameters: readonly Parameter[]): Promise<Row[]> {

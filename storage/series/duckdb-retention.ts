@@ -1,23 +1,16 @@
-import type { Clock } from '../../kernel/time.ts'
-import { sleep } from '../../kernel/time.ts'
 import type { Catalogue } from './duckdb-catalogue.ts'
-import { isBusy } from './duckdb-errors.ts'
 import type { FileConnection } from './duckdb-file.ts'
 
 export interface RetentionOptions {
-  clock: Clock
   sliceRows: number
   /** Lets one step at a time use the writer's connection, between writes. */
   exclusively: <T>(step: (connection: FileConnection, catalogue: Catalogue) => Promise<T>) => Promise<T>
 }
 
-/** Tries of the final checkpoint while queries hold older rows, and the wait between them; later commits do it otherwise. */
-const CHECKPOINT_TRIES_MAX = 20
-const CHECKPOINT_WAIT_MS = 250
-
 /**
  * Removes rows received before an instant, slice by slice, then folds the deletions into the file.
- * DuckDB frees the blocks of rows only at a checkpoint and uses them again for later rows: the file stops growing, and its tail is cut when free.
+ * DuckDB frees the blocks of removed rows at a checkpoint (`VACUUM` does not) and uses them again for later rows, so the file stops growing;
+ * its tail is cut off when free. Rows that a running query still sees are freed by the next checkpoint that follows a write.
  */
 export async function removeReceivedBefore(receivedBefore: number, options: RetentionOptions): Promise<number> {
   const types = await options.exclusively(async (_, catalogue) => catalogue.tables().map(({ type }) => type))
@@ -27,11 +20,17 @@ export async function removeReceivedBefore(receivedBefore: number, options: Rete
       slice = await options.exclusively(({ sql }, catalogue) => removeSlice(sql, catalogue, type, receivedBefore, options.sliceRows))
     }
   }
-  if (removed > 0) await checkpoint(options)
+  if (removed > 0) await options.exclusively(({ sql }) => sql.run('CHECKPOINT'))
   return removed
 }
 
-async function removeSlice(sql: FileConnection['sql'], catalogue: Catalogue, type: string, receivedBefore: number, rowsMax: number): Promise<number> {
+async function removeSlice(
+  sql: FileConnection['sql'],
+  catalogue: Catalogue,
+  type: string,
+  receivedBefore: number,
+  rowsMax: number,
+): Promise<number> {
   const table = catalogue.table(type)
   if (table === undefined) return 0
   const prepared = await sql.prepare(
@@ -42,21 +41,5 @@ async function removeSlice(sql: FileConnection['sql'], catalogue: Catalogue, typ
     return (await prepared.run()).rowsChanged
   } finally {
     prepared.destroySync()
-  }
-}
-
-async function checkpoint(options: RetentionOptions): Promise<void> {
-  for (let attempt = 1; attempt <= CHECKPOINT_TRIES_MAX; attempt++) {
-    const done = await options.exclusively(async ({ sql }) => {
-      try {
-        await sql.run('CHECKPOINT')
-        return true
-      } catch (error) {
-        if (isBusy(error)) return false
-        throw error
-      }
-    })
-    if (done) return
-    await sleep(options.clock, CHECKPOINT_WAIT_MS)
   }
 }

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { openStore } from './duckdb-test-store.ts'
+import { openStore } from './testing/store.ts'
 import { seriesStoreContract } from './series-store.contract.ts'
 
 seriesStoreContract('DuckDB', async () => {

@@ -87,7 +87,10 @@ export class DuckdbSeriesStore implements SeriesStore {
 
   async range(asked: RangeQuery): Promise<{ items: StoredReading[]; next: string | null }> {
     if (integer('limit', asked.limit) < 1) {
-      throw new InvalidInputError(`limit must be at least 1, not ${asked.limit}`, { details: { field: 'limit' }, remedy: 'Ask for one reading or more.' })
+      throw new InvalidInputError(`limit must be at least 1, not ${asked.limit}`, {
+        details: { field: 'limit' },
+        remedy: 'Ask for one reading or more.',
+      })
     }
     const limit = Math.min(asked.limit, this.#options.config.rangeLimitMax)
     return await this.#query('read a range', (query, session) => queryRange(query, session.catalogue, { ...asked, limit }))
@@ -115,7 +118,6 @@ export class DuckdbSeriesStore implements SeriesStore {
 
   async retain(receivedBefore: number): Promise<number> {
     const removed = await removeReceivedBefore(integer('receivedBefore', receivedBefore), {
-      clock: this.#options.clock,
       sliceRows: this.#options.config.retentionSliceRows,
       exclusively: (step) => this.#exclusively('remove old readings', (session) => step(session.writeConnection, session.catalogue)),
     })
@@ -206,7 +208,9 @@ export class DuckdbSeriesStore implements SeriesStore {
   }
 
   #stopped(): EnvironmentError {
-    return new EnvironmentError('STORE_STOPPED', 'the series store is not running', { remedy: 'Start it first, or ask again after the restart.' })
+    return new EnvironmentError('STORE_STOPPED', 'the series store is not running', {
+      remedy: 'Start it first, or ask again after the restart.',
+    })
   }
 }
 

@@ -24,7 +24,13 @@ export class SeriesWriter {
   readonly #positions: Map<number, number>
   readonly #statements: Statements
 
-  private constructor(connection: FileConnection, catalogue: Catalogue, openColumnsMax: number, positions: Map<number, number>, statements: Statements) {
+  private constructor(
+    connection: FileConnection,
+    catalogue: Catalogue,
+    openColumnsMax: number,
+    positions: Map<number, number>,
+    statements: Statements,
+  ) {
     this.#connection = connection
     this.#catalogue = catalogue
     this.#appenders = new TableAppenders(connection.raw, openColumnsMax)
@@ -128,7 +134,9 @@ export class SeriesWriter {
       }
       if (row.offset < position) stale++
       else if (row.offset >= next) {
-        throw new InternalError(`row at offset ${row.offset} of partition ${partition} is not covered by its next offset ${next}: a replay would store it twice`)
+        throw new InternalError(
+          `row at offset ${row.offset} of partition ${partition} is not covered by its next offset ${next}: a replay would store it twice`,
+        )
       }
     }
     return stale === 0 ? rows : rows.filter((row) => row.offset >= (this.#positions.get(row.partition) ?? 0))

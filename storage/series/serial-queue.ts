@@ -15,7 +15,9 @@ export class SerialQueue {
   /** Resolves or rejects as `step` does; LimitError when too many wait already. */
   run<T>(step: () => Promise<T>): Promise<T> {
     if (this.#waiting >= this.#waitingMax) {
-      return Promise.reject(new LimitError(`${this.#name} is full (${this.#waitingMax} waiting)`, { remedy: 'Wait for earlier calls before making more.' }))
+      return Promise.reject(
+        new LimitError(`${this.#name} is full (${this.#waitingMax} waiting)`, { remedy: 'Wait for earlier calls before making more.' }),
+      )
     }
     return this.runRegardless(step)
   }

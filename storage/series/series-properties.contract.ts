@@ -3,13 +3,16 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { integerBetween, systemRandom } from '../../kernel/random.ts'
 import type { MetricValue } from '../../contracts/reading.ts'
-import { allPages, asStored, MIDNIGHT, ReadingSource, writeAll, type ReadingParts, type SeriesEngine } from './series-contract-engine.ts'
+import { allPages, asStored, MIDNIGHT, ReadingSource, writeAll, type ReadingParts, type SeriesEngine } from './testing/contract-engine.ts'
 
 const RUNS = 25
 
 /** Metric names as strange as JSON allows; each name keeps one kind within its type, as ingest sees to. */
 const metricNames = fc.uniqueArray(
-  fc.oneof(fc.string({ unit: 'binary', maxLength: 80 }), fc.constantFrom('__proto__', 'constructor', 'ts', 'TS', 'Ts', 'tenant', 'rowid', '"', "'", '`', '\\', '$1')),
+  fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 80 }),
+    fc.constantFrom('__proto__', 'constructor', 'ts', 'TS', 'Ts', 'tenant', 'rowid', '"', "'", '`', '\\', '$1'),
+  ),
   { minLength: 1, maxLength: 12 },
 )
 const valuesOf: Record<string, fc.Arbitrary<MetricValue>> = {
@@ -20,10 +23,12 @@ const valuesOf: Record<string, fc.Arbitrary<MetricValue>> = {
 
 const batches = metricNames.chain((names) =>
   fc.array(fc.constantFrom('number', 'boolean', 'string'), { minLength: names.length, maxLength: names.length }).chain((kinds) => {
-    const values = fc.tuple(...kinds.map((kind) => fc.option(valuesOf[kind] as fc.Arbitrary<MetricValue>, { nil: undefined, freq: 3 }))).map((drawn) => {
-      const entries = names.map((name, index) => [name, drawn[index]] as const)
-      return Object.fromEntries(entries.filter((entry): entry is readonly [string, MetricValue] => entry[1] !== undefined))
-    })
+    const values = fc
+      .tuple(...kinds.map((kind) => fc.option(valuesOf[kind] as fc.Arbitrary<MetricValue>, { nil: undefined, freq: 3 })))
+      .map((drawn) => {
+        const entries = names.map((name, index) => [name, drawn[index]] as const)
+        return Object.fromEntries(entries.filter((entry): entry is readonly [string, MetricValue] => entry[1] !== undefined))
+      })
     const parts: fc.Arbitrary<ReadingParts> = fc.record(
       {
         device: fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/),

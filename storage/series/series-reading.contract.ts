@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { InvalidInputError } from '../../kernel/errors.ts'
-import { allPages, asStored, MIDNIGHT, offsetsAfter, ReadingSource, writeAll, type SeriesEngine } from './series-contract-engine.ts'
+import { allPages, asStored, MIDNIGHT, offsetsAfter, ReadingSource, writeAll, type SeriesEngine } from './testing/contract-engine.ts'
 
 /** Ranges, pages, latest, buckets and counts. */
 export function readingContract(engine: () => SeriesEngine): void {
@@ -23,11 +23,18 @@ export function readingContract(engine: () => SeriesEngine): void {
 
     test('continues a page exactly where it ended while newer readings arrive', async () => {
       const source = new ReadingSource()
-      const readings = source.many(20, (index) => ({ type: `t${index % 3}`, partition: index % 2, ts: MIDNIGHT + Math.floor(index / 4), receivedAt: MIDNIGHT }))
+      const readings = source.many(20, (index) => ({
+        type: `t${index % 3}`,
+        partition: index % 2,
+        ts: MIDNIGHT + Math.floor(index / 4),
+        receivedAt: MIDNIGHT,
+      }))
       await writeAll(engine(), readings)
       const first = await engine().store.range({ tenant: 'default', limit: 7 })
       assert.ok(first.next !== null)
-      await writeAll(engine(), source.many(9, () => ({ ts: MIDNIGHT + 100 })),
+      await writeAll(
+        engine(),
+        source.many(9, () => ({ ts: MIDNIGHT + 100 })),
       )
       const second = await engine().store.range({ tenant: 'default', limit: 100, cursor: first.next })
       assert.equal(second.next, null)
@@ -91,7 +98,18 @@ export function readingContract(engine: () => SeriesEngine): void {
       await writeAll(engine(), source.many(3))
       const { next } = await engine().store.range({ tenant: 'default', limit: 1 })
       const encoded = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
-      const bad = ['', 'x', '!!!', encoded({}), encoded([]), encoded([1, 2, 3]), encoded([1, 'a', 1, 1, 1]), encoded([1, 1.5, 1, 1, 1]), `${next ?? ''}x`, '🙂']
+      const bad = [
+        '',
+        'x',
+        '!!!',
+        encoded({}),
+        encoded([]),
+        encoded([1, 2, 3]),
+        encoded([1, 'a', 1, 1, 1]),
+        encoded([1, 1.5, 1, 1, 1]),
+        `${next ?? ''}x`,
+        '🙂',
+      ]
       for (const cursor of bad) {
         await assert.rejects(engine().store.range({ tenant: 'default', limit: 1, cursor }), InvalidInputError, JSON.stringify(cursor))
       }
@@ -143,7 +161,14 @@ export function readingContract(engine: () => SeriesEngine): void {
   })
 
   describe('downsample', () => {
-    const asked = { tenant: 'default', device: 'pump-1', metric: 'temperature', fromTs: MIDNIGHT, toTs: MIDNIGHT + 60_000, intervalMs: 10_000 }
+    const asked = {
+      tenant: 'default',
+      device: 'pump-1',
+      metric: 'temperature',
+      fromTs: MIDNIGHT,
+      toTs: MIDNIGHT + 60_000,
+      intervalMs: 10_000,
+    }
 
     test('gives the non-empty buckets with count, min, max, mean, first and last', async () => {
       const source = new ReadingSource()

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe } from 'node:test'
-import type { CreateSeriesEngine, SeriesEngine } from './series-contract-engine.ts'
+import type { CreateSeriesEngine, SeriesEngine } from './testing/contract-engine.ts'
 import { propertyContract } from './series-properties.contract.ts'
 import { readingContract } from './series-reading.contract.ts'
 import { writingContract } from './series-writing.contract.ts'

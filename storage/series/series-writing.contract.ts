@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { allPages, asStored, DAY_MS, MIDNIGHT, offsetsAfter, ReadingSource, writeAll, type SeriesEngine } from './series-contract-engine.ts'
+import {
+  allPages,
+  asStored,
+  DAY_MS,
+  MIDNIGHT,
+  offsetsAfter,
+  ReadingSource,
+  writeAll,
+  type SeriesEngine,
+} from './testing/contract-engine.ts'
 import type { ReadingIdentity } from './series-store.ts'
 
 /** Writing, positions, identities and retention. */
@@ -23,7 +32,9 @@ export function writingContract(engine: () => SeriesEngine): void {
     test('remembers positions with the rows, through a restart', async () => {
       const source = new ReadingSource()
       assert.equal((await engine().store.positions()).size, 0)
-      await writeAll(engine(), source.many(6, (index) => ({ partition: index % 2 })),
+      await writeAll(
+        engine(),
+        source.many(6, (index) => ({ partition: index % 2 })),
       )
       const expected = new Map([
         [0, 3],
@@ -81,7 +92,11 @@ export function writingContract(engine: () => SeriesEngine): void {
     test('tells names apart that differ only in case or in signs', async () => {
       const source = new ReadingSource()
       const readings = ['A', 'a', 'a.b', 'a_b', 'a-b', 'select', '0'].map((type, index) =>
-        source.reading({ type, device: `d${index}`, values: { Temp: index, temp: -index, 'te"mp': 'q', "te'mp; DROP TABLE x": true, ts: 7, '': 1 } }),
+        source.reading({
+          type,
+          device: `d${index}`,
+          values: { Temp: index, temp: -index, 'te"mp': 'q', "te'mp; DROP TABLE x": true, ts: 7, '': 1 },
+        }),
       )
       await writeAll(engine(), readings)
       await engine().reopen()
@@ -98,7 +113,10 @@ export function writingContract(engine: () => SeriesEngine): void {
         device: `a-device-with-a-long-name-${index % 100}`,
         partition: index % 3,
         seq: index,
-        values: index % 5 === 0 ? { [`only-${index % 7}`]: index } : { temperature: index / 3, mode: index % 2 === 0 ? 'on' : 'switched off entirely' },
+        values:
+          index % 5 === 0
+            ? { [`only-${index % 7}`]: index }
+            : { temperature: index / 3, mode: index % 2 === 0 ? 'on' : 'switched off entirely' },
       }))
       await writeAll(engine(), readings)
       const { items, pages } = await allPages(engine().store, { tenant: 'default', limit: 999 })
@@ -183,7 +201,11 @@ export function writingContract(engine: () => SeriesEngine): void {
   describe('retention', () => {
     test('removes what was received before, whatever its event time, and keeps positions', async () => {
       const source = new ReadingSource()
-      const old = source.many(40, (index) => ({ type: `t${index % 2}`, ts: MIDNIGHT - 3 * DAY_MS + index, receivedAt: MIDNIGHT - 3 * DAY_MS + index }))
+      const old = source.many(40, (index) => ({
+        type: `t${index % 2}`,
+        ts: MIDNIGHT - 3 * DAY_MS + index,
+        receivedAt: MIDNIGHT - 3 * DAY_MS + index,
+      }))
       const kept = source.many(30, (index) => ({ type: `t${index % 3}`, ts: MIDNIGHT + index, receivedAt: MIDNIGHT + index }))
       await writeAll(engine(), [...old, ...kept])
       assert.equal(await engine().store.retain(MIDNIGHT), 40)

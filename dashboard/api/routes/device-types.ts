@@ -12,7 +12,7 @@ const IdSchema = Type.Object({ id: Type.String({ pattern: DEVICE_ID_PATTERN }) }
 const DEFINITION = {
   open: Type.Optional(Type.Boolean({ description: 'takes metrics that are not listed; default true' })),
   metrics: Type.Optional(Type.Record(Type.String({ minLength: 1, maxLength: 128 }), MetricSpecSchema, { maxProperties: 512 })),
-  silenceAfterMs: Type.Optional(Type.Integer({ minimum: 0, description: 'silent after so long, in ms; 0 (default): learnt from the device\'s own pace' })),
+  silenceAfterMs: Type.Optional(Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], { description: 'silent after so long, in ms; 0: never; null (default): learnt from its own pace' })),
   futureToleranceMs: Type.Optional(Type.Integer({ minimum: 0, description: 'event time accepted this long after receipt, in ms; default ten minutes' })),
   earliestTs: Type.Optional(Type.Integer({ description: 'event time accepted from, epoch ms; default the year 2000' })),
 }
@@ -56,7 +56,7 @@ function inputOf(id: string, body: Partial<Omit<DeviceTypeInput, 'id'>>): Device
     id,
     open: body.open ?? true,
     metrics: body.metrics ?? {},
-    silenceAfterMs: body.silenceAfterMs ?? 0,
+    silenceAfterMs: body.silenceAfterMs ?? null,
     futureToleranceMs: body.futureToleranceMs ?? FUTURE_TOLERANCE_MS,
     earliestTs: body.earliestTs ?? EARLIEST_TS,
   }

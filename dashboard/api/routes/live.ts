@@ -17,6 +17,7 @@ export function liveRoutes(api: Api, context: RouteContext): void {
         querystring: Type.Object({
           device: Type.Optional(Type.String({ minLength: 1, maxLength: 64, description: 'only this device' })),
           readings: Type.Optional(Type.Boolean({ description: 'readings too (thinned to api.liveReadingsPerSecondMax); default: only with a device' })),
+          readingsOf: Type.Optional(Type.String({ minLength: 1, maxLength: 64, description: 'the readings of this device, and everything else of the fleet: one stream serves a device page' })),
         }),
         response: { 200: { description: 'a stream of events', content: { 'text/event-stream': { schema: Type.String() } } }, ...problemResponses() },
       },
@@ -50,7 +51,7 @@ export function liveRoutes(api: Api, context: RouteContext): void {
         }
         write(`event: ${event}\ndata: ${data}\n\n`)
       }
-      const remove = live.add({ tenant, device, readings: request.query.readings ?? device !== undefined, send })
+      const remove = live.add({ tenant, device, readings: request.query.readingsOf ?? request.query.readings ?? device !== undefined, send })
       let heartbeat = clock.after(HEARTBEAT_MS, function beat() {
         write(': still here\n\n')
         heartbeat = clock.after(HEARTBEAT_MS, beat)

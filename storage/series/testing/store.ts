@@ -1,9 +1,9 @@
-import { silentLogger, type Logger } from '../../kernel/log.ts'
-import { Metrics } from '../../kernel/metrics.ts'
-import { compileSchema } from '../../kernel/schema.ts'
-import { systemClock, type Clock } from '../../kernel/time.ts'
-import { SeriesConfigSchema, type SeriesConfig } from './config.ts'
-import { DuckdbSeriesStore } from './duckdb-series-store.ts'
+import { silentLogger, type Logger } from '../../../kernel/log.ts'
+import { Metrics } from '../../../kernel/metrics.ts'
+import { compileSchema } from '../../../kernel/schema.ts'
+import { systemClock, type Clock } from '../../../kernel/time.ts'
+import { SeriesConfigSchema, type SeriesConfig } from '../config.ts'
+import { DuckdbSeriesStore } from '../duckdb-series-store.ts'
 
 const check = compileSchema(SeriesConfigSchema)
 

@@ -1,5 +1,5 @@
-import type { LoggedReading, MetricValue } from '../../contracts/reading.ts'
-import type { SeriesStore, StoredReading } from './series-store.ts'
+import type { LoggedReading, MetricValue } from '../../../contracts/reading.ts'
+import type { SeriesStore, StoredReading } from '../series-store.ts'
 
 /** One engine under test, with an empty store of its own. */
 export interface SeriesEngine {

@@ -1,0 +1,267 @@
+/**
+ * What the API answers, as `/openapi.json` describes it. Times are epoch ms. Everything a device said (ids, metric names, text values)
+ * is shown as text, never as markup.
+ */
+
+/** A page of a list; `next` is the cursor of the page after it, null at the end. */
+export interface Page<T> {
+  items: T[]
+  next: string | null
+}
+
+/** Problem details, RFC 9457. */
+export interface Problem {
+  type: string
+  title: string
+  status: number
+  detail: string
+  code: string
+  errors?: { field: string; problem: string }[]
+}
+
+export interface Who {
+  id: string
+  tenant: string
+  roles: string[]
+}
+
+export type DeviceState = 'registered' | 'provisioned' | 'active' | 'suspended' | 'decommissioned'
+
+export interface Device {
+  id: string
+  tenant: string
+  type: string
+  state: DeviceState
+  labels: Record<string, string>
+  createdAt: number
+  updatedAt: number
+  version: number
+}
+
+export type MetricKind = 'number' | 'boolean' | 'string'
+export type MetricValue = number | boolean | string
+
+export interface MetricSpec {
+  kind: MetricKind
+  unit?: string
+  min?: number
+  max?: number
+  required?: boolean
+}
+
+export interface DeviceType {
+  id: string
+  open: boolean
+  metrics: Record<string, MetricSpec>
+  version: number
+}
+
+export interface LatestReading {
+  ts: number
+  receivedAt: number
+  values: Record<string, MetricValue>
+}
+
+export interface Latest {
+  reading: LatestReading | null
+  /** Metrics stored for the device's type, with their kinds. */
+  metrics: Record<string, MetricKind>
+}
+
+export interface Reading {
+  device: string
+  ts: number
+  receivedAt: number | null
+  boot: string | null
+  seq: number | null
+  values: Record<string, MetricValue>
+}
+
+/** A reading on the live stream. */
+export interface LiveReading {
+  device: string
+  ts: number
+  receivedAt: number
+  values: Record<string, MetricValue>
+}
+
+export type Severity = 'warning' | 'critical'
+
+export interface Explanation {
+  text: string
+  observed: number | null
+  expected: number | null
+  low: number | null
+  high: number | null
+  contributions: { part: string; weight: number }[]
+  detector: string
+  detectorVersion: number
+  parameters: Record<string, number | string | boolean>
+  readingsSeen: number
+}
+
+export interface Anomaly {
+  id: string
+  device: string
+  type: string
+  /** Empty for what concerns the whole device. */
+  metric: string
+  cause: string
+  ts: number
+  receivedAt: number
+  phase: string
+  score: number
+  severity: Severity
+  explanation: Explanation
+  partition: number
+  offset: number
+  correlationId: string
+}
+
+export interface AnomalyExplanation {
+  anomaly: Anomaly
+  explanation: Explanation
+  readings: { ts: number; value: MetricValue }[]
+}
+
+export type AlertState = 'open' | 'acknowledged' | 'resolved'
+
+export interface AlertHistoryEntry {
+  at: number
+  by: string
+  action: string
+  note?: string
+}
+
+export interface Alert {
+  id: string
+  device: string
+  type: string
+  metric: string
+  cause: string
+  state: AlertState
+  severity: Severity
+  title: string
+  startedAt: number
+  openedAt: number
+  updatedAt: number
+  resolvedAt: number | null
+  silencedUntil: number | null
+  anomalyCount: number
+  maxScore: number
+  firstAnomalyId: string
+  lastAnomalyId: string
+  explanation: unknown
+  correlationId: string
+  history: AlertHistoryEntry[]
+  historyDropped: number
+}
+
+/** An alert's change on the live stream. */
+export interface AlertChange {
+  id: string
+  sequence: number
+  change: string
+  alert: Alert
+}
+
+export interface DeviceEvent {
+  event: 'device-changed' | 'device-type-changed' | 'certificate-revoked'
+  device?: string
+  type?: string
+  state?: DeviceState
+  serial?: string
+  reason?: string
+  at: number
+}
+
+export interface Certificate {
+  serial: string
+  device: string
+  state: 'valid' | 'revoked'
+  notBefore: number
+  notAfter: number
+  issuedAt: number
+  revokedAt: number | null
+  reason: string | null
+  door: string
+  pem: string
+}
+
+export interface Rejected {
+  id: string
+  device: string
+  receivedAt: number
+  topic: string
+  reason: string
+  detail: string
+  payloadBase64: string
+  payloadBytes: number
+  correlationId: string
+}
+
+export interface LedgerCounts {
+  received: number
+  acked: number
+  stored: number
+  rejected: number
+  late: number
+  duplicate: number
+  missing: number
+}
+
+export interface LedgerEntry extends LedgerCounts {
+  device: string
+  hour: number
+  rejectedByReason: Record<string, number>
+  boots: {
+    boot: string
+    firstSeq: number
+    lastSeq: number
+    missing: number
+    missingRanges: { from: number; to: number }[]
+  }[]
+}
+
+export interface Webhook {
+  id: string
+  url: string
+  events: string[]
+  description: string
+  enabled: boolean
+  disabledReason: string | null
+  createdAt: number
+  updatedAt: number
+  version: number
+}
+
+export interface WebhookWithSecret {
+  endpoint: Webhook
+  secret: string
+}
+
+export interface DeliveryAttempt {
+  at: number
+  durationMs: number
+  url: string
+  status: number | null
+  error: string | null
+  responseBody: string
+}
+
+export interface Delivery {
+  id: string
+  endpointId: string
+  type: string
+  alertId: string | null
+  correlationId: string
+  state: string
+  parkReason: string | null
+  attemptsMade: number
+  attemptsMax: number
+  nextAttemptAt: number | null
+  createdAt: number
+  updatedAt: number
+  body: string
+  attempts: DeliveryAttempt[]
+}

@@ -1,0 +1,46 @@
+import { whenUnauthenticated } from '../api/client.ts'
+import { ApiError } from '../api/client.ts'
+import { session } from '../api/endpoints.ts'
+import type { Who } from '../api/types.ts'
+
+/** Who is logged in: undefined while asking, null for nobody. */
+class Session {
+  who = $state<Who | null | undefined>(undefined)
+  /** Why it is not known, when the platform did not answer. */
+  error = $state('')
+  /** A session ended under the user's hands. */
+  ended = $state(false)
+
+  start(): Promise<void> {
+    whenUnauthenticated(() => this.lose())
+    return this.ask()
+  }
+
+  async ask(): Promise<void> {
+    this.error = ''
+    try {
+      this.who = await session.who()
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) this.who = null
+      else this.error = error instanceof Error ? error.message : String(error)
+    }
+  }
+
+  /** Throws ApiError. */
+  async logIn(token: string): Promise<void> {
+    this.who = await session.open(token)
+    this.ended = false
+  }
+
+  async logOut(): Promise<void> {
+    await session.close()
+    this.who = null
+  }
+
+  lose(): void {
+    if (this.who) this.ended = true
+    this.who = null
+  }
+}
+
+export const sessionStore = new Session()

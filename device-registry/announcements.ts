@@ -1,0 +1,99 @@
+import { DEVICE_EVENT, type DeviceEvent } from '../contracts/device-event.ts'
+import { deviceKey, TOPICS } from '../contracts/topics.ts'
+import { jsonBytes } from '../kernel/bytes.ts'
+import { describeError } from '../kernel/errors.ts'
+import type { Logger } from '../kernel/log.ts'
+import type { Clock, Timer } from '../kernel/time.ts'
+import type { Collection, Stored } from '../storage/documents/documents.ts'
+import type { EventLog } from '../storage/event-log/event-log.ts'
+import type { DeviceDocument, DeviceTypeDocument, Kept, RegistryCollections } from './collections.ts'
+
+export interface AnnouncementsOptions {
+  collections: RegistryCollections
+  eventLog: EventLog
+  clock: Clock
+  log: Logger
+  retryMs: number
+}
+
+/** Documents announced per search for owed ones. */
+const OWED_PAGE_DOCUMENTS = 200
+
+/**
+ * Tells `device-events` what changed, at least once. A change is written with `announced: false`; its event is appended; then the mark is
+ * taken away, unless a newer change has set it again. Whatever comes between leaves the mark, and `settle` makes up for it: at
+ * start, and after a while when the log failed. An event tells that something changed; readers look the document up.
+ */
+export class Announcements {
+  readonly #options: AnnouncementsOptions
+  #timer: Timer | undefined
+  #settling: Promise<void> | undefined
+  #stopped = false
+
+  constructor(options: AnnouncementsOptions) {
+    this.#options = options
+  }
+
+  /** Resolves when the event is durable. When the log fails it throws, and the event goes out later all the same. */
+  async device(document: DeviceDocument & Stored): Promise<void> {
+    const { tenant, id, type, state } = document
+    const event: DeviceEvent = { event: 'device-changed', tenant, device: id, type, state, at: document.updatedAt }
+    await this.#announce(this.#options.collections.devices, document, deviceKey(tenant, id), event)
+  }
+
+  /** As `device`. */
+  async type(document: DeviceTypeDocument & Stored): Promise<void> {
+    const { tenant, id, updatedAt } = document
+    await this.#announce(this.#options.collections.types, document, deviceKey(tenant, id), {
+      event: 'device-type-changed',
+      tenant,
+      type: id,
+      at: updatedAt,
+    })
+  }
+
+  /** Announces every change that is still owed. */
+  async settle(): Promise<void> {
+    const { devices, types } = this.#options.collections
+    for (const document of await owed(devices)) await this.device(document)
+    for (const document of await owed(types)) await this.type(document)
+    const [more] = [...(await owed(devices, 1)), ...(await owed(types, 1))]
+    if (more !== undefined && !this.#stopped) await this.settle()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#timer?.cancel()
+    await this.#settling
+  }
+
+  async #announce<T extends object & Kept>(
+    collection: Collection<T>,
+    document: T & Stored,
+    key: string,
+    event: DeviceEvent,
+  ): Promise<void> {
+    try {
+      await this.#options.eventLog.append(TOPICS.deviceEvents, [{ key, schema: DEVICE_EVENT, value: jsonBytes(event) }])
+      await collection.update(document._id, { $set: { announced: true } }, document.version)
+    } catch (error) {
+      this.#settleLater()
+      throw error
+    }
+  }
+
+  #settleLater(): void {
+    if (this.#stopped || this.#timer !== undefined) return
+    this.#timer = this.#options.clock.after(this.#options.retryMs, () => {
+      this.#timer = undefined
+      this.#settling = this.settle().catch((error: unknown) => {
+        this.#options.log.warn({ error: describeError(error) }, 'changed devices still wait to be announced')
+        this.#settleLater()
+      })
+    })
+  }
+}
+
+function owed<T extends object & Kept>(collection: Collection<T>, limit = OWED_PAGE_DOCUMENTS): Promise<(T & Stored)[]> {
+  return collection.find({ announced: false }, { limit })
+}

@@ -1,0 +1,82 @@
+import type { Device, DeviceState, DeviceType } from '../contracts/device.ts'
+
+interface Tenant {
+  devices: Map<string, Device>
+  types: Map<string, DeviceType>
+}
+
+const NO_LABELS: Readonly<Record<string, string>> = Object.freeze({})
+
+/** Devices, types and revoked serials in memory: lookups for every connect and publish, about a quarter of a kilobyte per device. */
+export class KnownDevices {
+  readonly #tenants = new Map<string, Tenant>()
+  readonly #revoked = new Set<string>()
+  /** One text for each that many devices share: tenants, types and states. */
+  readonly #shared = new Map<string, string>()
+
+  device(tenant: string, device: string): Device | undefined {
+    return this.#tenants.get(tenant)?.devices.get(device)
+  }
+
+  type(tenant: string, type: string): DeviceType | undefined {
+    return this.#tenants.get(tenant)?.types.get(type)
+  }
+
+  isRevoked(serial: string): boolean {
+    return this.#revoked.has(serial)
+  }
+
+  revoke(serial: string): void {
+    this.#revoked.add(serial)
+  }
+
+  /** Keeps the contract's fields of a device, whatever else the object has. */
+  putDevice({ id, tenant, type, state, labels, createdAt, updatedAt }: Device): void {
+    const device: Device = {
+      id,
+      tenant: this.#share(tenant),
+      type: this.#share(type),
+      state: this.#share(state),
+      labels: Object.keys(labels).length === 0 ? NO_LABELS : labels,
+      createdAt,
+      updatedAt,
+    }
+    this.#tenant(tenant).devices.set(id, device)
+  }
+
+  /** What an event says of a device until its document was read. */
+  setState(tenant: string, device: string, state: DeviceState): void {
+    const known = this.device(tenant, device)
+    if (known !== undefined && known.state !== state) this.putDevice({ ...known, state })
+  }
+
+  removeDevice(tenant: string, device: string): void {
+    this.#tenants.get(tenant)?.devices.delete(device)
+  }
+
+  putType(type: DeviceType): void {
+    this.#tenant(type.tenant).types.set(type.id, type)
+  }
+
+  clear(): void {
+    this.#tenants.clear()
+    this.#revoked.clear()
+    this.#shared.clear()
+  }
+
+  #tenant(name: string): Tenant {
+    let tenant = this.#tenants.get(name)
+    if (tenant === undefined) {
+      tenant = { devices: new Map(), types: new Map() }
+      this.#tenants.set(name, tenant)
+    }
+    return tenant
+  }
+
+  #share<S extends string>(text: S): S {
+    const known = this.#shared.get(text)
+    if (known !== undefined) return known as S
+    this.#shared.set(text, text)
+    return text
+  }
+}

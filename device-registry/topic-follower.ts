@@ -1,0 +1,61 @@
+import { describeError } from '../kernel/errors.ts'
+import type { Logger } from '../kernel/log.ts'
+import { sleep, type Clock } from '../kernel/time.ts'
+import type { Consumer, ConsumerOptions, EventLog, LogRecord } from '../storage/event-log/event-log.ts'
+
+export interface TopicFollowerOptions {
+  eventLog: EventLog
+  clock: Clock
+  log: Logger
+  consumer: ConsumerOptions
+  recordsMax: number
+  /** Pause after a failure, in ms. */
+  retryMs: number
+  /** How long a poll may wait for records now, in ms. */
+  waitMs: () => number
+  /** Called with what was polled, also with nothing; a throw is logged, and the next poll follows after a pause. */
+  onRecords: (records: readonly LogRecord[], consumer: Consumer, signal: AbortSignal) => Promise<void>
+}
+
+/** One consumer and its loop: whatever fails is tried again for as long as it takes. */
+export class TopicFollower {
+  readonly #options: TopicFollowerOptions
+  readonly #stopping = new AbortController()
+  readonly #consumer: Consumer
+  #loop: Promise<void> | undefined
+
+  private constructor(options: TopicFollowerOptions, consumer: Consumer) {
+    this.#options = options
+    this.#consumer = consumer
+  }
+
+  /** Joins the group; nothing is polled before `run`. */
+  static async join(options: TopicFollowerOptions): Promise<TopicFollower> {
+    return new TopicFollower(options, await options.eventLog.consume(options.consumer))
+  }
+
+  run(): void {
+    this.#loop ??= this.#run()
+  }
+
+  /** Ends after the records in hand. */
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await this.#consumer.close()
+    await this.#loop
+  }
+
+  async #run(): Promise<void> {
+    const { clock, log, consumer, recordsMax, retryMs, waitMs, onRecords } = this.#options
+    const { signal } = this.#stopping
+    while (!signal.aborted) {
+      try {
+        await onRecords(await this.#consumer.poll(recordsMax, waitMs()), this.#consumer, signal)
+      } catch (error) {
+        if (signal.aborted) return
+        log.error({ topic: consumer.topic, group: consumer.group, error: describeError(error) }, 'following a topic failed, trying again')
+        await sleep(clock, retryMs, signal)
+      }
+    }
+  }
+}
