@@ -120,7 +120,7 @@ export class Platform {
   }
 
   async #answer(id: number, question: 'metrics' | 'not-ready'): Promise<void> {
-    if (question === 'metrics') this.#tell({ kind: 'answer', id, answer: await this.#metrics.registry.metrics() })
+    if (question === 'metrics') this.#tell({ kind: 'answer', id, answer: await this.#metrics.families() })
     else this.#tell({ kind: 'answer', id, answer: this.#edge === undefined ? { edge: 'is starting' } : this.#edge.notReady() })
   }
 

@@ -1,12 +1,12 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { describeError, FleetpulseError, InternalError } from '../kernel/errors.ts'
 import { createLogger } from '../kernel/log.ts'
-import { Metrics } from '../kernel/metrics.ts'
+import { mergedMetricsText, Metrics, type MetricFamily } from '../kernel/metrics.ts'
 import { systemRandom } from '../kernel/random.ts'
 import { withTimeout } from '../kernel/retry.ts'
 import { systemClock } from '../kernel/time.ts'
 import { assemble, type Assembly } from './assemble.ts'
-import type { FromRoad, PlainError, RoadThreadData, ToRoad } from './thread-link.ts'
+import type { EdgeAnswer, FromRoad, PlainError, RoadThreadData, ToRoad } from './thread-link.ts'
 
 /*
  * The second thread of the single process: everything except the broker and its ingest, so that scoring, storing and answering people
@@ -20,7 +20,7 @@ if (port === null) throw new InternalError('road-thread.ts runs in a worker thre
 const { config, dataDirectory } = workerData as RoadThreadData
 const log = createLogger({ level: config.platform.logLevel, name: 'road' })
 const metrics = new Metrics()
-const answers = new Map<number, (answer: string | Record<string, string>) => void>()
+const answers = new Map<number, (answer: EdgeAnswer) => void>()
 let asked = 0
 let assembly: Assembly | undefined
 
@@ -28,15 +28,15 @@ function say(message: FromRoad): void {
   port?.postMessage(message)
 }
 
-function ask(question: 'metrics' | 'not-ready'): Promise<string | Record<string, string>> {
+function ask(question: 'metrics' | 'not-ready'): Promise<EdgeAnswer> {
   const id = asked++
-  const answer = new Promise<string | Record<string, string>>((resolve) => answers.set(id, resolve))
+  const answer = new Promise<EdgeAnswer>((resolve) => answers.set(id, resolve))
   say({ kind: 'ask', id, question })
   return withTimeout(systemClock, ANSWER_TIMEOUT_MS, 'the edge', answer).finally(() => answers.delete(id))
 }
 
 const operations = {
-  metricsText: async (): Promise<string> => `${await metrics.registry.metrics()}\n${(await ask('metrics')) as string}`,
+  metricsText: async (): Promise<string> => mergedMetricsText([await metrics.families(), (await ask('metrics')) as MetricFamily[]]),
   notReady: async (): Promise<Record<string, string>> => {
     try {
       return { ...assembly?.notReady(), ...((await ask('not-ready')) as Record<string, string>) }

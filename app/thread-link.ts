@@ -1,3 +1,4 @@
+import type { MetricFamily } from '../kernel/metrics.ts'
 import type { TlsMaterial } from '../kernel/tls.ts'
 import type { Config } from './config-sections.ts'
 
@@ -26,8 +27,11 @@ export type FromRoad =
   | { kind: 'started'; addresses: RoadAddresses; tls: TlsMaterial }
   | { kind: 'failed'; error: PlainError }
   | { kind: 'tls'; tls: TlsMaterial }
-  /** The road asks the main thread about itself: its metrics text, or what is not ready. */
+  /** The road asks the main thread about itself: its metrics, or what is not ready. */
   | { kind: 'ask'; id: number; question: 'metrics' | 'not-ready' }
   | { kind: 'stopped' }
 
-export type ToRoad = { kind: 'answer'; id: number; answer: string | Record<string, string> } | { kind: 'stop' }
+/** Metrics, or what is not ready by part. */
+export type EdgeAnswer = MetricFamily[] | Record<string, string>
+
+export type ToRoad = { kind: 'answer'; id: number; answer: EdgeAnswer } | { kind: 'stop' }

@@ -55,10 +55,13 @@ export class Announcements {
   /** Announces every change that is still owed. */
   async settle(): Promise<void> {
     const { devices, types } = this.#options.collections
-    for (const document of await owed(devices)) await this.device(document)
-    for (const document of await owed(types)) await this.type(document)
-    const [more] = [...(await owed(devices, 1)), ...(await owed(types, 1))]
-    if (more !== undefined && !this.#stopped) await this.settle()
+    while (!this.#stopped) {
+      const owedDevices = await owed(devices)
+      const owedTypes = await owed(types)
+      if (owedDevices.length + owedTypes.length === 0) return
+      for (const document of owedDevices) await this.device(document)
+      for (const document of owedTypes) await this.type(document)
+    }
   }
 
   async stop(): Promise<void> {
@@ -94,6 +97,6 @@ export class Announcements {
   }
 }
 
-function owed<T extends object & Kept>(collection: Collection<T>, limit = OWED_PAGE_DOCUMENTS): Promise<(T & Stored)[]> {
-  return collection.find({ announced: false }, { limit })
+function owed<T extends object & Kept>(collection: Collection<T>): Promise<(T & Stored)[]> {
+  return collection.find({ announced: false }, { limit: OWED_PAGE_DOCUMENTS })
 }

@@ -1,5 +1,6 @@
 import type { Device, DeviceType } from '../contracts/device.ts'
-import type { Collection, Documents, Stored } from '../storage/documents/documents.ts'
+import { ConflictError } from '../kernel/errors.ts'
+import type { Collection, Documents, Stored, Update } from '../storage/documents/documents.ts'
 
 /** What the registry keeps beside a device or type. */
 export interface Kept {
@@ -45,4 +46,13 @@ export function viewOf(document: DeviceTypeDocument & Stored): View<DeviceType>
 export function viewOf(document: (DeviceDocument | DeviceTypeDocument) & Stored): View<Device | DeviceType> {
   const { announced: _announced, _id, revision, ...content } = document
   return { ...content, version: revision }
+}
+
+/** An update that changes content and leaves the change to be announced. */
+export function markedChange(set: object, nowMs: number): Update {
+  return { $set: { ...set, updatedAt: nowMs, announced: false }, $inc: { revision: 1 } }
+}
+
+export function changedMeanwhile(what: string): ConflictError {
+  return new ConflictError(`${what} was changed meanwhile`, { code: 'VERSION_MISMATCH', remedy: 'Read it again and repeat the change.' })
 }

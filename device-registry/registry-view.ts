@@ -70,6 +70,8 @@ export class FollowingRegistryView implements Service, RegistryView {
     this.#starting = undefined
     await (await starting)?.stop()
     this.#known.clear()
+    this.#staleDevices.clear()
+    this.#staleTypes.clear()
   }
 
   admit(tenant: string, device: string, serial: string): Admission {

@@ -1,29 +1,23 @@
-import { DEFAULT_TENANT, GENERIC_TYPE, isDeviceId, type Device, type DeviceState, type DeviceType } from '../contracts/device.ts'
+import { DEFAULT_TENANT, GENERIC_TYPE, type Device, type DeviceState } from '../contracts/device.ts'
 import type { Actor, DeviceRegistrar, Provisioning, Registration } from '../contracts/registrar.ts'
 import { deviceKey } from '../contracts/topics.ts'
 import { ConflictError, InternalError, InvalidInputError, NotFoundError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Service } from '../kernel/service.ts'
 import type { Clock } from '../kernel/time.ts'
-import type { Documents, Filter, Stored } from '../storage/documents/documents.ts'
+import type { Collection, Documents, Filter, Stored } from '../storage/documents/documents.ts'
 import type { EventLog } from '../storage/event-log/event-log.ts'
 import { Announcements } from './announcements.ts'
-import { checkDevice, checkLabels, checkType } from './checks.ts'
-import {
-  openRegistryCollections,
-  viewOf,
-  type DeviceDocument,
-  type DeviceTypeDocument,
-  type RegistryCollections,
-  type View,
-} from './collections.ts'
+import { checkDevice, checkLabels } from './checks.ts'
+import { changedMeanwhile, markedChange, openRegistryCollections, viewOf, type DeviceDocument, type View } from './collections.ts'
 import { registryConfig, type RegistryConfig } from './config.ts'
-import { genericType } from './generic-type.ts'
+import { DeviceTypes, type DeviceTypeInput, type DeviceTypeView } from './device-types.ts'
 import { isLegalTransition, statesBefore } from './transitions.ts'
 
 /** `version` is what an ETag carries: it grows with each change of the content. */
 export type DeviceView = View<Device>
-export type DeviceTypeView = View<DeviceType>
+
+export type { DeviceTypeInput, DeviceTypeView }
 
 export interface DeviceQuery {
   tenant: string
@@ -45,10 +39,9 @@ export interface RegistryOptions {
   registryConfig?: RegistryConfig
 }
 
-/** What an operator may say of a type. */
-export type DeviceTypeInput = Omit<DeviceType, 'tenant' | 'createdAt' | 'updatedAt'>
-
-interface Opened extends RegistryCollections {
+interface Opened {
+  devices: Collection<DeviceDocument>
+  deviceTypes: DeviceTypes
   announcements: Announcements
 }
 
@@ -77,7 +70,7 @@ export class Registry implements Service, DeviceRegistrar {
       this.#opening = undefined
       throw error
     }
-    await this.#ensureGeneric(DEFAULT_TENANT)
+    await this.#opened.deviceTypes.ensureGeneric(DEFAULT_TENANT)
   }
 
   async stop(): Promise<void> {
@@ -97,7 +90,7 @@ export class Registry implements Service, DeviceRegistrar {
         return { status: 'registered', device: contentOf(existing), created: false }
       }
       const wanted = type ?? GENERIC_TYPE
-      if ((await this.#findType(tenant, wanted)) === null) return { status: 'refused', reason: 'unknown-type' }
+      if (!(await this.#require().deviceTypes.has(tenant, wanted))) return { status: 'refused', reason: 'unknown-type' }
       const inserted = await this.#insert(tenant, { id: device, type: wanted, labels: {} }, by)
       if (inserted !== undefined) return { status: 'registered', device: contentOf(inserted), created: true }
     }
@@ -130,7 +123,7 @@ export class Registry implements Service, DeviceRegistrar {
 
   /** Throws ConflictError when it exists, InvalidInputError for an unknown type or what is not a device. */
   async createDevice(tenant: string, input: { id: string; type: string; labels: Record<string, string> }, by: Actor): Promise<DeviceView> {
-    if ((await this.#findType(tenant, input.type)) === null) {
+    if (!(await this.#require().deviceTypes.has(tenant, input.type))) {
       throw new InvalidInputError(`type: there is no device type "${input.type}"`, { details: { field: 'type' } })
     }
     const created = await this.#insert(tenant, input, by)
@@ -194,42 +187,36 @@ export class Registry implements Service, DeviceRegistrar {
 
   /** Throws NotFoundError. */
   async getType(tenant: string, type: string): Promise<DeviceTypeView> {
-    return viewOf(await this.#existingType(tenant, type))
+    return this.#require().deviceTypes.get(tenant, type)
   }
 
   /** Ordered by id. */
   async listTypes(tenant: string): Promise<DeviceTypeView[]> {
-    await this.#ensureGeneric(tenant)
-    return (await this.#require().types.find({ tenant }, { sort: { id: 1 } })).map((document) => viewOf(document))
+    return this.#require().deviceTypes.list(tenant)
   }
 
   /** Throws ConflictError when it exists, InvalidInputError for what is not a type. */
   async createType(tenant: string, input: DeviceTypeInput): Promise<DeviceTypeView> {
-    const created = await this.#insertType(newType(tenant, input, this.#options.clock.nowMs()))
-    if (created === undefined) throw new ConflictError(`device type ${input.id} exists already`)
-    return viewOf(created)
+    return this.#require().deviceTypes.create(tenant, input)
   }
 
   /** Replaces a type's definition. Throws NotFoundError, ConflictError VERSION_MISMATCH, InvalidInputError. */
   async updateType(tenant: string, input: DeviceTypeInput, version: number | undefined): Promise<DeviceTypeView> {
-    const { types, announcements } = this.#require()
-    checkType(newType(tenant, input, this.#options.clock.nowMs()))
-    for (;;) {
-      const found = await this.#existingType(tenant, input.id)
-      if (version !== undefined && version !== found.revision) throw changedMeanwhile(`device type ${input.id}`)
-      const result = await types.update(found._id, this.#marked({ ...input }), found.version)
-      if (result.status !== 'written') continue
-      await announcements.type(result.document)
-      return viewOf(result.document)
-    }
+    return this.#require().deviceTypes.update(tenant, input, version)
   }
 
   async #open(): Promise<Opened> {
     const { documents, eventLog, clock, log } = this.#options
     const collections = await openRegistryCollections(documents)
     const announcements = new Announcements({ collections, eventLog, clock, log, retryMs: this.#config.announceRetryMs })
-    await announcements.settle()
-    return { ...collections, announcements }
+    try {
+      await announcements.settle()
+    } catch (error) {
+      await announcements.stop()
+      throw error
+    }
+    const deviceTypes = new DeviceTypes({ types: collections.types, announcements, clock })
+    return { devices: collections.devices, deviceTypes, announcements }
   }
 
   async #insert(
@@ -263,41 +250,11 @@ export class Registry implements Service, DeviceRegistrar {
     onDurable: () => void = () => {},
   ): Promise<(DeviceDocument & Stored) | undefined> {
     const { devices, announcements } = this.#require()
-    const result = await devices.update(found._id, this.#marked(set), found.version)
+    const result = await devices.update(found._id, markedChange(set, this.#options.clock.nowMs()), found.version)
     if (result.status !== 'written') return undefined
     onDurable()
     await announcements.device(result.document)
     return result.document
-  }
-
-  #marked(set: object): { $set: object; $inc: object } {
-    return { $set: { ...set, updatedAt: this.#options.clock.nowMs(), announced: false }, $inc: { revision: 1 } }
-  }
-
-  async #insertType(type: DeviceType): Promise<(DeviceTypeDocument & Stored) | undefined> {
-    checkType(type)
-    const { types, announcements } = this.#require()
-    const result = await types.insert(deviceKey(type.tenant, type.id), { ...type, announced: false, revision: 1 })
-    if (result.status === 'conflict') return undefined
-    await announcements.type(result.document)
-    return result.document
-  }
-
-  async #ensureGeneric(tenant: string): Promise<void> {
-    const known = await this.#require().types.get(deviceKey(tenant, GENERIC_TYPE))
-    if (known === null) await this.#insertType(genericType(tenant, this.#options.clock.nowMs()))
-  }
-
-  async #findType(tenant: string, type: string): Promise<(DeviceTypeDocument & Stored) | null> {
-    if (!isDeviceId(type)) return null
-    if (type === GENERIC_TYPE) await this.#ensureGeneric(tenant)
-    return this.#require().types.get(deviceKey(tenant, type))
-  }
-
-  async #existingType(tenant: string, type: string): Promise<DeviceTypeDocument & Stored> {
-    const found = await this.#findType(tenant, type)
-    if (found === null) throw new NotFoundError(`there is no device type ${type}`)
-    return found
   }
 
   async #existing(tenant: string, device: string): Promise<DeviceDocument & Stored> {
@@ -312,15 +269,7 @@ export class Registry implements Service, DeviceRegistrar {
   }
 }
 
-function newType(tenant: string, input: DeviceTypeInput, nowMs: number): DeviceType {
-  return { ...input, tenant, createdAt: nowMs, updatedAt: nowMs }
-}
-
 function contentOf(document: DeviceDocument & Stored): Device {
   const { version: _version, ...device } = viewOf(document)
   return device
-}
-
-function changedMeanwhile(what: string): ConflictError {
-  return new ConflictError(`${what} was changed meanwhile`, { code: 'VERSION_MISMATCH', remedy: 'Read it again and repeat the change.' })
 }

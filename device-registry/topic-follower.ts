@@ -46,11 +46,16 @@ export class TopicFollower {
   }
 
   async #run(): Promise<void> {
-    const { clock, log, consumer, recordsMax, retryMs, waitMs, onRecords } = this.#options
+    const { clock, log, consumer, recordsMax, retryMs, onRecords } = this.#options
     const { signal } = this.#stopping
     while (!signal.aborted) {
       try {
-        await onRecords(await this.#consumer.poll(recordsMax, waitMs()), this.#consumer, signal)
+        const waitMs = this.#options.waitMs()
+        const startedMs = clock.monotonicMs()
+        const records = await this.#consumer.poll(recordsMax, waitMs)
+        await onRecords(records, this.#consumer, signal)
+        // A consumer that was closed from outside answers at once, and the loop must not spin on it.
+        if (records.length === 0 && clock.monotonicMs() - startedMs < waitMs) await sleep(clock, retryMs, signal)
       } catch (error) {
         if (signal.aborted) return
         log.error({ topic: consumer.topic, group: consumer.group, error: describeError(error) }, 'following a topic failed, trying again')

@@ -16,6 +16,7 @@ export class MetricCatalogue {
   readonly #documents: Documents
   #collection: Collection<MetricDocument> | undefined
   readonly #known = new Map<string, Map<string, MetricKind>>()
+  readonly #claims = new Map<string, Promise<void>>()
 
   constructor(documents: Documents) {
     this.#documents = documents
@@ -39,13 +40,24 @@ export class MetricCatalogue {
 
   /** Claims new metrics; afterwards `of` knows them, with the kind of whoever came first. */
   async declare(tenant: string, type: string, metrics: ReadonlyMap<string, MetricKind>): Promise<void> {
+    for (const [metric, kind] of metrics) {
+      if (this.of(tenant, type).has(metric)) continue
+      const id = `${tenant}/${type}/${metric}`
+      // A whole fleet may show a new metric in the same moment: one claim serves all who wait.
+      let claim = this.#claims.get(id)
+      if (claim === undefined) {
+        claim = this.#claim(id, { tenant, type, metric, kind }).finally(() => this.#claims.delete(id))
+        this.#claims.set(id, claim)
+      }
+      await claim
+    }
+  }
+
+  async #claim(id: string, document: MetricDocument): Promise<void> {
     const collection = this.#collection
     if (collection === undefined) throw new TypeError('MetricCatalogue.start was not called')
-    for (const [metric, kind] of metrics) {
-      const id = `${tenant}/${type}/${metric}`
-      const claimed = await collection.insert(id, { tenant, type, metric, kind })
-      const winner = claimed.status === 'written' ? claimed.document : await collection.get(id)
-      if (winner !== null) this.of(tenant, type).set(metric, winner.kind)
-    }
+    const claimed = await collection.insert(id, document)
+    const winner = claimed.status === 'written' ? claimed.document : await collection.get(id)
+    if (winner !== null) this.of(document.tenant, document.type).set(document.metric, winner.kind)
   }
 }

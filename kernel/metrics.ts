@@ -1,4 +1,19 @@
-import { Registry, Counter, Gauge, Histogram, collectDefaultMetrics } from 'prom-client'
+import {
+  AggregatorRegistry,
+  Registry,
+  Counter,
+  Gauge,
+  Histogram,
+  collectDefaultMetrics,
+  type MetricObjectWithValues,
+  type MetricValue,
+} from 'prom-client'
+
+/** One metric with all its samples, as plain data that can be posted between threads. */
+export type MetricFamily = MetricObjectWithValues<MetricValue<string>>
+
+/** Gauges of prom-client that are named like counters; the same numbers are there by type, under a good name. */
+const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total']
 
 /**
  * Metrics of one thread. Names: `fleetpulse_<station>_<noun>_<unit>_total` for counters, `…_<unit>` otherwise.
@@ -25,12 +40,35 @@ export class Metrics {
     })
   }
   histogram<L extends string = never>(name: string, help: string, buckets: readonly number[], labelNames: readonly L[] = []): Histogram<L> {
-    return new Histogram({ name: `fleetpulse_${name}`, help, buckets: [...buckets], labelNames: [...labelNames], registers: [this.registry] })
+    return new Histogram({
+      name: `fleetpulse_${name}`,
+      help,
+      buckets: [...buckets],
+      labelNames: [...labelNames],
+      registers: [this.registry],
+    })
+  }
+  /** What was counted so far, to be merged with other threads'. */
+  families(): Promise<MetricFamily[]> {
+    return this.registry.getMetricsAsJSON()
   }
   /** Adds Node's own process metrics (memory, event-loop lag); once per process, in the main thread. */
   collectProcess(): void {
     collectDefaultMetrics({ register: this.registry })
+    for (const name of MISNAMED) this.registry.removeSingleMetric(name)
   }
+}
+
+/**
+ * Prometheus text of several threads. A family that several of them have is written once, its samples added: the text format allows one
+ * HELP and TYPE per name.
+ */
+export function mergedMetricsText(threads: readonly MetricFamily[][]): Promise<string> {
+  // prom-client leaves some process metrics out of sums; only the main thread has them.
+  const kept = threads.map((families) =>
+    families.map((family) => ({ ...family, aggregator: family.aggregator === 'omit' ? 'first' : family.aggregator })),
+  )
+  return AggregatorRegistry.aggregate(kept).metrics()
 }
 
 /** Buckets, in seconds, for latencies from a tenth of a millisecond to ten seconds. */

@@ -50,7 +50,7 @@ export function sendProblem(reply: FastifyReply, status: number, code: string, d
 export function problemHandler(log: Logger) {
   return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     if (error.validation !== undefined) {
-      const errors = error.validation.map((fault) => ({ field: fieldOf(error.validationContext, fault), problem: fault.message ?? 'is not valid' }))
+      const errors = error.validation.map((fault) => ({ field: fieldOf(error.validationContext, fault), problem: problemOf(fault) }))
       return sendProblem(reply, 400, 'INVALID_INPUT', errors.map(({ field, problem }) => `${field} ${problem}`).join('; '), errors)
     }
     if (error instanceof FleetpulseError) return sendProblem(reply, statusOf(error), error.code, [error.message, error.remedy].filter(Boolean).join(' '), fieldErrors(error))
@@ -65,6 +65,11 @@ function fieldOf(context: string | undefined, fault: { instancePath: string; par
   const path = fault.instancePath.split('/').slice(1)
   if (typeof missing === 'string') path.push(missing)
   return [context === 'body' || context === undefined ? '' : context, ...path].filter((part) => part !== '').join('.') || (context ?? 'body')
+}
+
+function problemOf({ message, params }: { message?: string | undefined; params: Record<string, unknown> }): string {
+  const { allowedValues } = params
+  return Array.isArray(allowedValues) ? `must be one of ${allowedValues.join(', ')}` : (message ?? 'is not valid')
 }
 
 function fieldErrors(error: FleetpulseError): { field: string; problem: string }[] | undefined {

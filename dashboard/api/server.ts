@@ -13,6 +13,7 @@ import { LiveHub } from './live-hub.ts'
 import { RouteMethods } from './methods.ts'
 import { Principals, requireRight } from './principals.ts'
 import { problemHandler, ProblemSchema, sendProblem } from './problem.ts'
+import { validatorCompiler } from './validation.ts'
 import { alertRoutes } from './routes/alerts.ts'
 import { anomalyRoutes } from './routes/anomalies.ts'
 import { certificateRoutes } from './routes/certificates.ts'
@@ -26,6 +27,9 @@ import { readingRoutes } from './routes/readings.ts'
 import { rejectedRoutes } from './routes/rejected.ts'
 import { sessionRoutes } from './routes/session.ts'
 import { webhookRoutes } from './routes/webhooks.ts'
+
+/** Node reads no longer request heads than this (`--max-http-header-size`), and so no longer parameters. */
+const REQUEST_HEAD_BYTES_MAX = 16_384
 
 /** The operator API, the live stream, plain operations and the page, on one port. */
 export class ApiServer implements Service {
@@ -75,10 +79,12 @@ export async function buildServer(services: ApiServices, live: LiveHub): Promise
     loggerInstance,
     bodyLimit: config.bodyBytesMax,
     requestTimeout: config.requestTimeoutMs,
-    routerOptions: { maxParamLength: 512 },
+    // Schemas bound the length of parameters and answer 400; the router's own answer would be another kind of error.
+    routerOptions: { maxParamLength: REQUEST_HEAD_BYTES_MAX },
     exposeHeadRoutes: true,
   })
   const routeMethods = new RouteMethods(server)
+  server.setValidatorCompiler(validatorCompiler())
   server.setErrorHandler(problemHandler(log))
   server.addSchema(ProblemSchema)
   await server.register(helmet, {
@@ -101,9 +107,12 @@ export async function buildServer(services: ApiServices, live: LiveHub): Promise
   operationRoutes(server, services.operations)
   server.get('/openapi.json', { schema: { hide: true } }, () => server.swagger())
   await server.register(fastifyStatic, { root: services.webRoot, wildcard: false, cacheControl: false })
-  server.setNotFoundHandler((request, reply) => {
-    const allowed = routeMethods.allowed(request.url)
+  // Before the body is read: an undeclared method is wrong whatever comes with it.
+  server.addHook('onRequest', async (request, reply) => {
+    const allowed = request.is404 ? routeMethods.allowed(request.url) : []
     if (allowed.length > 0) return sendProblem(reply.header('allow', allowed.join(', ')), 405, 'METHOD_NOT_ALLOWED', `${request.method} is not allowed here; allowed: ${allowed.join(', ')}.`)
+  })
+  server.setNotFoundHandler((request, reply) => {
     if (request.url.startsWith('/api/') || request.method !== 'GET') return sendProblem(reply, 404, 'NOT_FOUND', `There is nothing at ${request.url.slice(0, 200)}.`)
     return reply.sendFile('index.html')
   })

@@ -9,6 +9,9 @@ import { Collected, reading, windowOperator, windowsConfig } from './window-test
 
 const T0 = 1_700_000_000_000
 
+/** -0 and 0 are the same value and, as JSON, the same text; which of them a minimum is depends on their order alone. */
+const withoutNegativeZero = (value: number): number => value + 0
+
 type Expected = { startTs: number; points: { ts: number; value: number }[] }
 
 /** Windows by the book: every value of every window in a list, the watermark recomputed for each reading. */
@@ -81,7 +84,11 @@ const steps = fc.array(
       fc.integer({ min: -90_000, max: 90_000 }),
       fc.constant(400_000),
     ),
-    temperature: fc.oneof(fc.integer({ min: -50, max: 50 }), fc.double({ min: -1e6, max: 1e6, noNaN: true }), fc.boolean()),
+    temperature: fc.oneof(
+      fc.integer({ min: -50, max: 50 }),
+      fc.double({ min: -1e6, max: 1e6, noNaN: true }).map(withoutNegativeZero),
+      fc.boolean(),
+    ),
     second: fc.option(fc.integer({ min: 0, max: 9 }), { nil: undefined }),
   }),
   { minLength: 1, maxLength: 200 },

@@ -20,6 +20,11 @@ export function isInvalidated(error: unknown): boolean {
   return SIGNS.invalidated.test(messageOf(error))
 }
 
+/** True when a checkpoint was refused only because other transactions run. */
+export function isBusy(error: unknown): boolean {
+  return /Cannot CHECKPOINT: there are other (write )?transactions active/i.test(messageOf(error))
+}
+
 /** True when there is nothing to roll back: DuckDB has done it already. */
 export function isWithoutTransaction(error: unknown): boolean {
   return /no transaction is active/i.test(messageOf(error))

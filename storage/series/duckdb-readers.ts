@@ -28,7 +28,7 @@ export class Readers {
   readonly #connections: readonly DuckDBConnection[]
   readonly #idle: DuckDBConnection[]
   readonly #waiting: BoundedQueue<(connection: DuckDBConnection) => void>
-  #drained: () => void = () => undefined
+  readonly #onEnd: (() => void)[] = []
   #closed = false
 
   constructor(connections: readonly DuckDBConnection[], options: ReadersOptions) {
@@ -52,12 +52,16 @@ export class Readers {
     }
   }
 
+  /** Resolves when one of the running queries has ended; at once when none runs. */
+  async queryEnded(): Promise<void> {
+    if (this.#idle.length < this.#connections.length) await new Promise<void>((resolve) => this.#onEnd.push(resolve))
+  }
+
   /** Interrupts running queries, turns waiting ones away, and resolves when none is left. */
   async close(): Promise<void> {
     this.#closed = true
-    if (this.#idle.length === this.#connections.length) return
     const interrupting = interruptUntilCancelled(this.#connections, this.#options.clock, 0)
-    await new Promise<void>((resolve) => (this.#drained = resolve))
+    while (this.#idle.length < this.#connections.length) await this.queryEnded()
     interrupting.cancel()
   }
 
@@ -67,9 +71,9 @@ export class Readers {
 
   #giveBack(connection: DuckDBConnection): void {
     const next = this.#waiting.shift()
-    if (next !== undefined) return next(connection)
-    this.#idle.push(connection)
-    if (this.#idle.length === this.#connections.length) this.#drained()
+    if (next === undefined) this.#idle.push(connection)
+    else next(connection)
+    for (const resolve of this.#onEnd.splice(0)) resolve()
   }
 }
 

@@ -1,11 +1,17 @@
 import type { Catalogue } from './duckdb-catalogue.ts'
+import { isBusy } from './duckdb-errors.ts'
 import type { FileConnection } from './duckdb-file.ts'
 
 export interface RetentionOptions {
   sliceRows: number
   /** Lets one step at a time use the writer's connection, between writes. */
   exclusively: <T>(step: (connection: FileConnection, catalogue: Catalogue) => Promise<T>) => Promise<T>
+  /** Resolves when a running query has ended; at once when none runs. */
+  queryEnded: () => Promise<void>
 }
+
+/** Tries of the last step while queries are in its way; after that the next retention or a full log does it. */
+const CHECKPOINT_TRIES_MAX = 20
 
 /**
  * Removes rows received before an instant, slice by slice, then folds the deletions into the file.
@@ -20,7 +26,10 @@ export async function removeReceivedBefore(receivedBefore: number, options: Rete
       slice = await options.exclusively(({ sql }, catalogue) => removeSlice(sql, catalogue, type, receivedBefore, options.sliceRows))
     }
   }
-  if (removed > 0) await options.exclusively(({ sql }) => sql.run('CHECKPOINT'))
+  for (let tries = 0; removed > 0 && tries < CHECKPOINT_TRIES_MAX; tries++) {
+    if (await options.exclusively(({ sql }) => checkpoint(sql))) break
+    await options.queryEnded()
+  }
   return removed
 }
 
@@ -41,5 +50,16 @@ async function removeSlice(
     return (await prepared.run()).rowsChanged
   } finally {
     prepared.destroySync()
+  }
+}
+
+/** False when a query that is just ending is in the way: DuckDB then refuses at once, which is better than a writer that waits for a reader. */
+async function checkpoint(sql: FileConnection['sql']): Promise<boolean> {
+  try {
+    await sql.run('CHECKPOINT')
+    return true
+  } catch (error) {
+    if (isBusy(error)) return false
+    throw error
   }
 }

@@ -120,6 +120,7 @@ export class DuckdbSeriesStore implements SeriesStore {
     const removed = await removeReceivedBefore(integer('receivedBefore', receivedBefore), {
       sliceRows: this.#options.config.retentionSliceRows,
       exclusively: (step) => this.#exclusively('remove old readings', (session) => step(session.writeConnection, session.catalogue)),
+      queryEnded: async () => await this.#session?.readers.queryEnded(),
     })
     this.#counters.removed.inc(removed)
     return removed

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { CRL_REASONS, type CrlReason } from '../../../contracts/certificate.ts'
 import type { StoredCertificate } from '../../../provisioning/certificates.ts'
 import type { Api, RouteContext } from '../context.ts'
 import { CursorSchema, LimitSchema, listOf } from '../lists.ts'
@@ -17,6 +18,8 @@ const CertificateSchema = Type.Object({
   pem: Type.String(),
 })
 const SerialSchema = Type.Object({ serial: Type.String({ minLength: 1, maxLength: 64, description: 'hex in any case' }) })
+
+const ReasonSchema = Type.Unsafe<CrlReason>({ type: 'string', enum: Object.keys(CRL_REASONS), description: 'a CRLReason name of RFC 5280 §5.3.1' })
 
 export function certificateRoutes(api: Api, context: RouteContext): void {
   const tags = ['certificates']
@@ -54,7 +57,7 @@ export function certificateRoutes(api: Api, context: RouteContext): void {
         summary: 'Revoke: live sessions end at once; repeating it changes nothing',
         tags,
         params: SerialSchema,
-        body: Type.Object({ reason: Type.String({ maxLength: 64, description: 'a CRLReason name of RFC 5280 §5.3.1, for instance keyCompromise' }) }, { additionalProperties: false }),
+        body: Type.Object({ reason: ReasonSchema }, { additionalProperties: false }),
         response: { 200: CertificateSchema, ...problemResponses() },
       },
     },

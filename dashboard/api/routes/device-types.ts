@@ -11,7 +11,7 @@ const ViewSchema = Type.Intersect([DeviceTypeSchema, Type.Object({ version: Type
 const IdSchema = Type.Object({ id: Type.String({ pattern: DEVICE_ID_PATTERN }) })
 const DEFINITION = {
   open: Type.Optional(Type.Boolean({ description: 'takes metrics that are not listed; default true' })),
-  metrics: Type.Optional(Type.Record(Type.String({ minLength: 1, maxLength: 128 }), MetricSpecSchema, { maxProperties: 512 })),
+  metrics: Type.Optional(Type.Record(Type.String(), MetricSpecSchema, { maxProperties: 512, propertyNames: { minLength: 1, maxLength: 128 } })),
   silenceAfterMs: Type.Optional(Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], { description: 'silent after so long, in ms; 0: never; null (default): learnt from its own pace' })),
   futureToleranceMs: Type.Optional(Type.Integer({ minimum: 0, description: 'event time accepted this long after receipt, in ms; default ten minutes' })),
   earliestTs: Type.Optional(Type.Integer({ description: 'event time accepted from, epoch ms; default the year 2000' })),

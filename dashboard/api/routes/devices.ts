@@ -7,15 +7,21 @@ import { problemResponses } from '../problem.ts'
 
 const ViewSchema = Type.Intersect([DeviceSchema, Type.Object({ version: Type.Integer() })])
 const IdSchema = Type.Object({ id: Type.String({ pattern: DEVICE_ID_PATTERN }) })
-const LabelsSchema = Type.Record(Type.String({ minLength: 1, maxLength: 64 }), Type.String({ maxLength: 256 }), { maxProperties: 64 })
+const LabelsSchema = Type.Record(Type.String(), Type.String({ maxLength: 256 }), { maxProperties: 64, propertyNames: { minLength: 1, maxLength: 64 } })
 const LatestSchema = Type.Union([
   Type.Null(),
   Type.Object({ ts: Type.Integer(), receivedAt: Type.Integer(), values: Type.Record(Type.String(), Type.Union([Type.Number(), Type.Boolean(), Type.String()])) }),
 ])
 
+const tags = ['devices']
+const answers = { 200: ViewSchema, ...problemResponses() }
+
 export function deviceRoutes(api: Api, context: RouteContext): void {
-  const tags = ['devices']
-  const answers = { 200: ViewSchema, ...problemResponses() }
+  fleetRoutes(api, context)
+  oneDeviceRoutes(api, context)
+}
+
+function fleetRoutes(api: Api, context: RouteContext): void {
   api.get(
     '/devices',
     {
@@ -63,6 +69,9 @@ export function deviceRoutes(api: Api, context: RouteContext): void {
       return reply.code(201).header('location', `/api/v1/devices/${created.id}`).header('etag', etagOf(created.version)).send(created)
     },
   )
+}
+
+function oneDeviceRoutes(api: Api, context: RouteContext): void {
   api.get('/devices/:id', { schema: { summary: 'One device', tags, params: IdSchema, response: answers } }, async (request, reply) => {
     const { tenant } = context.allow(request, 'read', 'devices', request.params.id)
     const device = await context.registry.getDevice(tenant, request.params.id)

@@ -22,7 +22,7 @@ export function sessionRoutes(api: Api, context: RouteContext, principals: Princ
     const { id, tenant, roles } = context.allow(request, 'read', 'session')
     return { id, tenant, roles: [...roles] }
   })
-  api.delete('/session', { schema: { summary: 'Log out', tags: ['session'], response: { 204: Type.Null(), ...problemResponses() } } }, async (request, reply) => {
+  api.delete('/session', { schema: { summary: 'Log out; without a session nothing happens', tags: ['session'], security: [], response: { 204: Type.Null(), ...problemResponses() } } }, async (request, reply) => {
     principals.close(request)
     return reply.code(204).header('set-cookie', `${SESSION_COOKIE}=; ${attributes}; Max-Age=0`).send(null)
   })

@@ -62,7 +62,7 @@ async function request<T>(method: string, path: string, body?: object, signal?: 
     throw new ApiError(0, 'UNREACHABLE', `${why} Check that it runs, then try again.`, [], { cause: error })
   }
   if (response.ok) return response.status === 204 ? (undefined as T) : ((await response.json()) as T)
-  if (response.status === 401 && path !== '/session') onUnauthenticated()
+  if (response.status === 401 && !(method === 'POST' && path === '/session')) onUnauthenticated()
   throw await toApiError(response)
 }
 

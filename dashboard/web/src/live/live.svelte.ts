@@ -1,3 +1,4 @@
+import { ApiError } from '../api/client.ts'
 import { session } from '../api/endpoints.ts'
 import type { AlertChange, Anomaly, DeviceEvent, LiveReading } from '../api/types.ts'
 
@@ -93,22 +94,14 @@ class Live {
     for (const listener of this.#listeners[name]) listener(event)
   }
 
-  /** The browser gave up (any answer but 200): ask who we are, because a session that ended needs a login instead. */
+  /** The browser gave up (any answer but 200): try again, unless the session ended, which the page answers with the login. */
   async #later(): Promise<void> {
     clearTimeout(this.#retry)
-    try {
-      await session.who()
-    } catch (error) {
-      this.#listenersOfLoss.forEach((listener) => listener(error))
-    }
-    if (this.#running && this.#source?.readyState === EventSource.CLOSED) this.#retry = setTimeout(() => this.#connect(), RETRY_MS)
-  }
-
-  readonly #listenersOfLoss = new Set<(error: unknown) => void>()
-  /** Told why the platform could not say who we are, when the stream was refused. */
-  onRefused(listener: (error: unknown) => void): () => void {
-    this.#listenersOfLoss.add(listener)
-    return () => this.#listenersOfLoss.delete(listener)
+    const loggedIn = await session.who().then(
+      () => true,
+      (error: unknown) => !(error instanceof ApiError && error.status === 401),
+    )
+    if (loggedIn && this.#running && this.#source?.readyState === EventSource.CLOSED) this.#retry = setTimeout(() => this.#connect(), RETRY_MS)
   }
 
   #close(): void {

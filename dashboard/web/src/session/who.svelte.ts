@@ -1,5 +1,4 @@
-import { whenUnauthenticated } from '../api/client.ts'
-import { ApiError } from '../api/client.ts'
+import { ApiError, messageOf, whenUnauthenticated } from '../api/client.ts'
 import { session } from '../api/endpoints.ts'
 import type { Who } from '../api/types.ts'
 
@@ -22,7 +21,7 @@ class Session {
       this.who = await session.who()
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) this.who = null
-      else this.error = error instanceof Error ? error.message : String(error)
+      else this.error = messageOf(error)
     }
   }
 

@@ -1,0 +1,46 @@
+import type { Alert, Anomaly } from '../api/types.ts'
+import type { Band, Mark, Region } from '../chart/overlays.ts'
+import { clock, measure, words } from '../ui/format.ts'
+
+/** What concerns a metric: its own, and what concerns the whole device. */
+const concerns = (metric: string, of: string): boolean => of === metric || of === ''
+
+export function marksOf(anomalies: readonly Anomaly[], metric: string): Mark[] {
+  return anomalies
+    .filter((anomaly) => concerns(metric, anomaly.metric))
+    .map((anomaly) => {
+      const cleared = anomaly.phase === 'cleared'
+      const what = cleared ? 'Back to normal' : `${words(anomaly.severity)} anomaly (${anomaly.cause})`
+      const value = anomaly.metric === '' ? null : anomaly.explanation.observed
+      return { id: anomaly.id, ts: anomaly.ts, value, kind: cleared ? 'cleared' : anomaly.severity, label: `${what} at ${clock(anomaly.ts)}${value === null ? '' : `, value ${measure(value)}`}` }
+    })
+}
+
+/** The band that was expected when an anomaly was raised, from there until it cleared (or the next one says otherwise). */
+export function bandsOf(anomalies: readonly Anomaly[], metric: string, shown: { fromTs: number; toTs: number }): Band[] {
+  const own = anomalies.filter((anomaly) => anomaly.metric === metric && anomaly.cause === 'value').toSorted((a, b) => a.ts - b.ts)
+  const leadMs = (shown.toTs - shown.fromTs) * 0.03
+  return own.flatMap((anomaly, i) => {
+    const { low, high } = anomaly.explanation
+    if (anomaly.phase === 'cleared' || low === null || high === null) return []
+    const before = own[i - 1]
+    const lead = before === undefined || before.phase === 'cleared' ? leadMs : 0
+    return [{ fromTs: anomaly.ts - lead, toTs: own[i + 1]?.ts ?? shown.toTs, low, high }]
+  })
+}
+
+/**
+ * When alerts were going on, in event time. An alert ends when its anomaly cleared; that it was resolved says the wall clock,
+ * which for a replayed recording is another time altogether.
+ */
+export function regionsOf(alerts: readonly Alert[], anomalies: readonly Anomaly[], metric: string, toTs: number): Region[] {
+  return alerts
+    .filter((alert) => concerns(metric, alert.metric))
+    .filter((alert) => alert.state !== 'resolved')
+    .map((alert) => {
+      const cleared = anomalies.filter((anomaly) => anomaly.phase === 'cleared' && anomaly.metric === alert.metric && anomaly.cause === alert.cause && anomaly.ts > alert.startedAt).map(({ ts }) => ts)
+      const lastRaised = anomalies.find((anomaly) => anomaly.id === alert.lastAnomalyId)?.ts ?? alert.startedAt
+      const end = cleared.filter((ts) => ts > lastRaised)
+      return { id: alert.id, fromTs: alert.startedAt, toTs: end.length === 0 ? toTs : Math.min(...end), label: alert.title, severity: alert.severity }
+    })
+}

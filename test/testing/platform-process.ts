@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { spawn, execFile, type ChildProcess } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { Ready } from '../../app/platform.ts'
+
+const MAIN = fileURLToPath(new URL('../../cli/main.js', import.meta.url))
+const START_TIMEOUT_MS = 60_000
+const STOP_TIMEOUT_MS = 15_000
+const ANY_PORTS = {
+  FLEETPULSE_MQTTS_PORT: '0',
+  FLEETPULSE_WSS_PORT: '0',
+  FLEETPULSE_HTTPS_PORT: '0',
+  FLEETPULSE_API_PORT: '0',
+  FLEETPULSE_PKI_HTTP_PORT: '0',
+  FLEETPULSE_LOG_LEVEL: 'warn',
+}
+
+/** The platform as users run it: a process of its own in a folder of its own, on any free ports. */
+export class PlatformProcess {
+  readonly folder = mkdtempSync(join(tmpdir(), 'fleetpulse-'))
+  readonly data = join(this.folder, 'data')
+  readonly #env: Record<string, string>
+  #child: ChildProcess | undefined
+  #stderr = ''
+  ready: Ready | undefined
+
+  constructor(env: Record<string, string> = {}) {
+    this.#env = { ...(process.env as Record<string, string>), ...ANY_PORTS, FLEETPULSE_DATA: this.data, ...env }
+  }
+
+  get stderr(): string {
+    return this.#stderr
+  }
+  get api(): string {
+    assert.ok(this.ready, 'the platform runs')
+    return this.ready.api
+  }
+  get token(): string {
+    return readFileSync(join(this.data, 'admin-token'), 'utf8').trim()
+  }
+
+  async start(args: readonly string[] = []): Promise<Ready> {
+    const child = spawn(process.execPath, [MAIN, 'start', '--print-ready', ...args], { env: this.#env, cwd: this.folder, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.#child = child
+    let stdout = ''
+    child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
+    child.stderr.on('data', (chunk: Buffer) => (this.#stderr = (this.#stderr + chunk.toString()).slice(-20_000)))
+    const deadline = performance.now() + START_TIMEOUT_MS
+    while (!stdout.includes('\n')) {
+      assert.equal(child.exitCode, null, `the platform ended: ${this.#stderr}`)
+      assert.ok(performance.now() < deadline, `the platform did not get ready: ${this.#stderr}`)
+      await wait(20)
+    }
+    this.ready = JSON.parse(stdout) as Ready
+    this.#keepPorts(this.ready)
+    return this.ready
+  }
+
+  /** The next start listens where this one did, so that devices find it again. */
+  #keepPorts(ready: Ready): void {
+    this.#env.FLEETPULSE_MQTTS_PORT = String(ready.mqtts)
+    this.#env.FLEETPULSE_WSS_PORT = String(ready.wss)
+    this.#env.FLEETPULSE_HTTPS_PORT = String(ready.https)
+    this.#env.FLEETPULSE_API_PORT = new URL(ready.api).port
+    this.#env.FLEETPULSE_PKI_HTTP_PORT = new URL(ready.pki).port
+  }
+
+  /** kill -9. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL')
+  }
+
+  /** SIGTERM; answers the exit code. */
+  async stop(): Promise<number | null> {
+    return this.#end('SIGTERM')
+  }
+
+  /** Stops and removes the folder. */
+  async remove(): Promise<void> {
+    await this.#end('SIGKILL')
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.#child
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
+    const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+    child.kill(signal)
+    const late = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
+    await exited
+    clearTimeout(late)
+    return child.exitCode
+  }
+
+  async get<T>(path: string): Promise<T> {
+    const answer = await fetch(`${this.api}/api/v1${path}`, { headers: { authorization: `Bearer ${this.token}` } })
+    assert.equal(answer.status, 200, `GET ${path}: ${answer.status}`)
+    return (await answer.json()) as T
+  }
+
+  async post<T>(path: string, body: object): Promise<{ status: number; body: T }> {
+    const answer = await fetch(`${this.api}/api/v1${path}`, { method: 'POST', headers: { authorization: `Bearer ${this.token}`, 'content-type': 'application/json' }, body: JSON.stringify(body) })
+    const text = await answer.text()
+    return { status: answer.status, body: (text === '' ? undefined : JSON.parse(text)) as T }
+  }
+
+  /** Runs a command of the CLI against this platform; throws when it fails. */
+  async cli(...args: string[]): Promise<string> {
+    const { stdout } = await promisify(execFile)(process.execPath, [MAIN, ...args], { env: this.#env, cwd: this.folder, maxBuffer: 64 * 1024 ** 2 })
+    return stdout
+  }
+
+  /** A device with its certificate, in a folder: key.pem, cert.pem, ca.pem. */
+  async provision(device: string, type = 'generic'): Promise<{ folder: string; key: Buffer; cert: Buffer; ca: Buffer }> {
+    const folder = join(this.folder, 'devices', device)
+    await this.cli('provision', 'device', device, '--type', type, '--out', folder)
+    const read = (name: string): Buffer => readFileSync(join(folder, name))
+    return { folder, key: read('key.pem'), cert: read('cert.pem'), ca: read('ca.pem') }
+  }
+}
+
+/** Waits for a condition; says what was waited for when it does not come. */
+export async function until<T>(what: string, condition: () => Promise<T | undefined | false>, timeoutMs = 30_000): Promise<T> {
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    const value = await condition()
+    if (value !== undefined && value !== false) return value
+    assert.ok(performance.now() < deadline, `waited ${timeoutMs} ms in vain for ${what}`)
+    await wait(25)
+  }
+}
