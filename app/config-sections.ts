@@ -11,7 +11,7 @@ import { crossCheckWindowsConfig, WindowsConfigSchema } from '../processing/wind
 import { crossCheckProvisioningConfig, ProvisioningConfigSchema } from '../provisioning/config.ts'
 import { DocumentsConfigSchema } from '../storage/documents/config.ts'
 import { crossCheckEventLogConfig, EventLogConfigSchema } from '../storage/event-log/config.ts'
-import { SeriesConfigSchema } from '../storage/series/config.ts'
+import { crossCheckSeriesConfig, SeriesConfigSchema } from '../storage/series/config.ts'
 
 /** What concerns the whole process. */
 export const PlatformConfigSchema = Type.Object(
@@ -61,6 +61,7 @@ export function crossCheck(config: Config): ConfigFault[] {
     ...crossCheckAlertsConfig(config.alerts, 'alerts'),
     ...crossCheckWebhooksConfig(config.webhooks, 'webhooks'),
     ...crossCheckProvisioningConfig(config.provisioning, 'provisioning'),
+    ...crossCheckSeriesConfig(config.series, 'series'),
     ...crossCheckEventLogConfig(config.eventLog, 'eventLog'),
   ]
 }

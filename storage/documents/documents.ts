@@ -66,7 +66,7 @@ export interface Collection<T extends object> {
   replace(id: string, version: number, document: T): Promise<WriteResult<T>>
   /** Applies update operators; with `version`, only when the stored one equals it. */
   update(id: string, update: Update, version?: number): Promise<WriteResult<T>>
-  /** Inserts or replaces, whatever the version. */
+  /** Inserts or replaces, whatever the version. Throws ConflictError when a unique key belongs to another document. */
   put(id: string, document: T): Promise<T & Stored>
   delete(id: string, version?: number): Promise<{ status: 'deleted' } | { status: 'conflict' } | { status: 'missing' }>
   /** Deletes what matches; not one step: others may see some of it done. */

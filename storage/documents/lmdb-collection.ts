@@ -72,7 +72,6 @@ export class LmdbCollection<T extends object> implements Collection<T> {
     })
   }
 
-  /** Throws ConflictError when a unique key belongs to another document: "whatever the version" does not go that far. */
   async put(id: string, document: T): Promise<T & Stored> {
     const result = await this.#write(id, (writer, record, current) =>
       this.#stored(writer, record, current, { ...document, _id: id, version: (current?.version ?? 0) + 1 }),
