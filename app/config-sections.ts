@@ -5,6 +5,7 @@ import { crossCheckWebhooksConfig, WebhooksConfigSchema } from '../alerts/webhoo
 import { anomalyConfigFaults, AnomalyConfigSchema } from '../anomaly/config.ts'
 import { brokerConfigSchema } from '../broker/config.ts'
 import { ApiConfigSchema } from '../dashboard/api/config.ts'
+import { RegistryConfigSchema } from '../device-registry/config.ts'
 import { IngestConfigSchema } from '../ingest/config.ts'
 import { ProcessingConfigSchema } from '../processing/config.ts'
 import { crossCheckWindowsConfig, WindowsConfigSchema } from '../processing/windows/config.ts'
@@ -44,6 +45,7 @@ export const SECTIONS = {
   anomaly: AnomalyConfigSchema,
   alerts: AlertsConfigSchema,
   webhooks: WebhooksConfigSchema,
+  registry: RegistryConfigSchema,
   provisioning: ProvisioningConfigSchema,
   api: ApiConfigSchema,
   eventLog: EventLogConfigSchema,

@@ -38,6 +38,22 @@ export function loadConfig(sources: ConfigSources): Config {
   return config as Config
 }
 
+/** Variables that are no settings: who runs a command, and where. */
+const OTHER_VARIABLES = ['FLEETPULSE_TOKEN', 'FLEETPULSE_DEBUG', 'FLEETPULSE_REQUIRE_TOOLS']
+
+/** FLEETPULSE_* variables that set nothing: a typing error, or a setting of another version. */
+export function unknownVariables(env: ConfigSources['env']): string[] {
+  const known = new Set(OTHER_VARIABLES)
+  const collect = (section: string, path: readonly string[], schema: TSchema): void => {
+    for (const [key, property] of Object.entries(propertiesOf(schema) ?? {})) {
+      if (propertiesOf(property) !== undefined) collect(section, [...path, key], property)
+      else known.add(environmentName(section, [...path, key].join('_'), property))
+    }
+  }
+  for (const [name, schema] of Object.entries(SECTIONS)) collect(name, [], schema)
+  return Object.keys(env).filter((name) => name.startsWith('FLEETPULSE_') && !known.has(name))
+}
+
 function readConfigFile(sources: ConfigSources, faults: ConfigFault[]): Json {
   let text: string
   try {

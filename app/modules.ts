@@ -43,7 +43,7 @@ export const MODULES: ModuleTable = {
     build: (context) =>
       new LmdbEventLog({ ...context, directory: join(context.dataDirectory, 'log'), config: context.config.eventLog, topicPrefix: context.config.platform.topicPrefix }),
   },
-  registry: { targets: ['registry'], needs: STORES, build: (context, parts) => new Registry({ ...context, ...parts }) },
+  registry: { targets: ['registry'], needs: STORES, build: (context, parts) => new Registry({ ...context, ...parts, registryConfig: context.config.registry }) },
   authority: {
     targets: ['registry'],
     needs: [],
@@ -71,7 +71,7 @@ export const MODULES: ModuleTable = {
     needs: ['documents', 'registry'],
     build: (context, parts) => new EnrolmentTokens({ ...context, ...parts, registrar: parts.registry, config: context.config.provisioning }),
   },
-  registryView: { targets: ['edge', 'registry'], needs: STORES, build: (context, parts) => new FollowingRegistryView({ ...context, ...parts }) },
+  registryView: { targets: ['edge', 'registry'], needs: STORES, build: (context, parts) => new FollowingRegistryView({ ...context, ...parts, registryConfig: context.config.registry }) },
   ingest: {
     targets: ['edge', 'registry'],
     needs: [...STORES, 'registryView'],
@@ -86,7 +86,7 @@ export const MODULES: ModuleTable = {
       return new DeviceHttps({ ...context, ...parts, config, enrolment, uplinkSink: parts.ingest })
     },
   },
-  activation: { targets: ['registry'], needs: ['registry', 'eventLog'], build: (context, parts) => new Activation({ ...context, ...parts }) },
+  activation: { targets: ['registry'], needs: ['registry', 'eventLog'], build: (context, parts) => new Activation({ ...context, ...parts, registryConfig: context.config.registry }) },
   broker: {
     targets: ['edge'],
     needs: ['documents', 'eventLog', 'registryView', 'ingest'],

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { EnvironmentError, InvalidInputError } from '../kernel/errors.ts'
 import { systemClock } from '../kernel/time.ts'
 import { readDeviceBundle } from '../provisioning/device-bundle.ts'
@@ -26,7 +26,7 @@ export function replayCommand(): Command {
     .requiredOption('--device <id>', 'device that publishes')
     .requiredOption('--cert-dir <dir>', 'folder with its key.pem, cert.pem and ca.pem')
     .option('--metric <name>', 'name of the metric of a file with one value column (default: the column\'s name)')
-    .option('--speed <speed>', '"max", or how many times faster than recorded', speed, Infinity)
+    .addOption(new Option('--speed <speed>', '"max", or how many times faster than recorded').argParser(speed).default(Infinity, 'max'))
     .option('--host <host>', 'broker host', 'localhost')
     .option('--port <port>', 'broker port (default: where the platform of the data folder listens, or 8883)', wholeNumber(1, 65_535))
     .option('--data <dir>', 'data folder of the running platform (default: FLEETPULSE_DATA or ./data)')

@@ -31,7 +31,7 @@ async function score(options: ScoreOptions): Promise<void> {
       onProgress: ({ file, filesDone, filesTotal }) => bar.update(file, filesDone, filesTotal),
     })
     bar.stop()
-    process.stdout.write(options.json === true ? `${JSON.stringify({ files, out: options.out })}\n` : `${files} files scored into ${options.out}\n`)
+    process.stdout.write(options.json === true ? `${JSON.stringify({ files, out: options.out })}\n` : `${files} ${files === 1 ? 'file' : 'files'} scored into ${options.out}\n`)
   } finally {
     bar.stop()
   }

@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { createLogger } from '../kernel/log.ts'
 import { sleep, systemClock } from '../kernel/time.ts'
 import { EnvironmentError } from '../kernel/errors.ts'
@@ -36,7 +36,7 @@ export function simulateCommand(): Command {
     .description('Run a simulated fleet against the running platform and report what became of every reading')
     .option('--devices <n>', 'devices', wholeNumber(1, 100_000), 10)
     .option('--rate <r>', 'readings per second of the whole fleet', positiveNumber(1_000_000), 10)
-    .option('--duration <d>', 'how long to publish, for instance 30s or 5m', duration, 30_000)
+    .addOption(new Option('--duration <d>', 'how long to publish, for instance 30s or 5m').argParser(duration).default(30_000, '30s'))
     .option('--seed <s>', 'the same seed gives the same devices, values and faults', wholeNumber(0, 2 ** 31), 1)
     .option('--report <file>', 'write the report there as JSON')
     .option('--inflight <n>', 'readings a device may have unacknowledged', wholeNumber(1, 65_535), 100)

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { CONFIG_FILE, loadConfig } from '../app/config.ts'
+import { CONFIG_FILE, loadConfig, unknownVariables } from '../app/config.ts'
 import { Platform, type Ready } from '../app/platform.ts'
 import { describeError } from '../kernel/errors.ts'
 import { EXIT } from './failure.ts'
@@ -59,6 +59,7 @@ async function start(options: StartOptions): Promise<void> {
     clearTimeout(cutOff)
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(EXIT.done))
+  for (const name of unknownVariables(process.env)) platform.log.warn({ variable: name }, 'this variable sets nothing here: see docs/configuration.md')
   const ready = await platform.start()
   if (quiet) process.stdout.write(`${JSON.stringify(ready)}\n`)
   else printWelcome(ready, options.simulate)

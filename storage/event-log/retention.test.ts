@@ -51,9 +51,14 @@ test('by age: the engine removes on its timer, an emptied partition goes on coun
   await clock.advance(30_000)
   await log.append('aged', [message('k', '3')])
   await clock.advance(35_000)
-  await until(async () => (await log.bounds('aged')).get(0)!.first === 2)
+  // A pass that is still under way on a busy machine puts the next one off: time goes on until it has come.
+  const firstIs = async (offset: number): Promise<boolean> => {
+    await clock.advance(1_000)
+    return (await log.bounds('aged')).get(0)!.first === offset
+  }
+  await until(() => firstIs(2))
   await clock.advance(60_000)
-  await until(async () => (await log.bounds('aged')).get(0)!.first === 3)
+  await until(() => firstIs(3))
   assert.deepEqual(await log.read('aged', 0, 0, 10), [])
   assert.deepEqual([...(await log.offsetsAt('aged', 0))], [[0, 3]])
   assert.deepEqual(await log.append('aged', [message('k', '4')]), [{ partition: 0, baseOffset: 3, count: 1 }])

@@ -31,7 +31,7 @@ refused 'devices certificate of another CA' publish other-ca -i pump-1 -t device
 refused 'devices no certificate' timeout 10 mosquitto_pub -h localhost -p "$mqtts" --cafile "$work/pump-1/ca.pem" -i pump-1 -q 1 -t devices/pump-1/telemetry -m x
 
 serial=$(openssl x509 -in "$work/pump-1/cert.pem" -noout -serial | cut -d= -f2)
-timeout 30 mosquitto_sub -d -h localhost -p "$mqtts" --cafile "$work/pump-1/ca.pem" --cert "$work/pump-1/cert.pem" --key "$work/pump-1/key.pem" \
+timeout 30 stdbuf -oL mosquitto_sub -d -h localhost -p "$mqtts" --cafile "$work/pump-1/ca.pem" --cert "$work/pump-1/cert.pem" --key "$work/pump-1/key.pem" \
   -i pump-1 -q 1 -t 'devices/pump-1/commands/+' >"$work/revoked.out" 2>&1 &
 subscriber=$!
 started="$started $subscriber"

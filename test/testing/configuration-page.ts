@@ -14,6 +14,7 @@ const ABOUT: Record<keyof typeof SECTIONS, string> = {
   anomaly: 'When a reading becomes an anomaly, and when a silent device does.',
   alerts: 'How anomalies become alerts, and how long alerts are kept.',
   webhooks: 'Where webhooks may go, how they are retried, and how many go at once.',
+  registry: 'Devices, their types, and what the doors know of them.',
   provisioning: 'Certificates, the doors to them, and the two listeners that serve devices and verifiers over HTTP.',
   api: 'The operator API, the page and the live stream.',
   eventLog: 'The embedded event log (LMDB).',

@@ -29,18 +29,13 @@ export function bandsOf(anomalies: readonly Anomaly[], metric: string, shown: { 
   })
 }
 
-/**
- * When alerts were going on, in event time. An alert ends when its anomaly cleared; that it was resolved says the wall clock,
- * which for a replayed recording is another time altogether.
- */
+/** What unresolved alerts cover, in event time: from their first anomaly until it cleared, or to the end of the chart. */
 export function regionsOf(alerts: readonly Alert[], anomalies: readonly Anomaly[], metric: string, toTs: number): Region[] {
   return alerts
-    .filter((alert) => concerns(metric, alert.metric))
-    .filter((alert) => alert.state !== 'resolved')
+    .filter((alert) => alert.state !== 'resolved' && concerns(metric, alert.metric))
     .map((alert) => {
-      const cleared = anomalies.filter((anomaly) => anomaly.phase === 'cleared' && anomaly.metric === alert.metric && anomaly.cause === alert.cause && anomaly.ts > alert.startedAt).map(({ ts }) => ts)
-      const lastRaised = anomalies.find((anomaly) => anomaly.id === alert.lastAnomalyId)?.ts ?? alert.startedAt
-      const end = cleared.filter((ts) => ts > lastRaised)
-      return { id: alert.id, fromTs: alert.startedAt, toTs: end.length === 0 ? toTs : Math.min(...end), label: alert.title, severity: alert.severity }
+      const last = anomalies.find(({ id }) => id === alert.lastAnomalyId)
+      const end = last?.phase === 'cleared' ? last.ts : toTs
+      return { id: alert.id, fromTs: alert.startedAt, toTs: end, label: alert.title, severity: alert.severity }
     })
 }

@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { after, before, test } from 'node:test'
+import { AxeBuilder } from '@axe-core/playwright'
+import mqtt from 'mqtt'
+import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core'
+import type { Alert } from '../contracts/alert.ts'
+import { gaussian, seededRandom } from '../kernel/random.ts'
+import { systemClock } from '../kernel/time.ts'
+import { PlatformProcess, until } from './testing/platform-process.ts'
+
+/*
+ * The page as an operator uses it, in a real browser, against the process users start: log in, watch a device go wrong, look at why,
+ * acknowledge it, and see that everywhere at once.
+ */
+
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
+const isThere = existsSync(CHROMIUM)
+if (!isThere && process.env.CI !== 'true') console.warn(`SKIPPED: the page was not tested, there is no browser at ${CHROMIUM} (set CHROMIUM)`)
+const skip = isThere || process.env.CI === 'true' ? false : `there is no browser at ${CHROMIUM}`
+
+const DEVICE = 'pump-1'
+const NORMAL_READINGS = 400
+const FAULTY_READINGS = 6
+/** A metric's name is the device's to choose: it must never become markup. */
+const HOSTILE = '<img src=x onerror="document.title=1">'
+const WIDE = { width: 1_440, height: 900 }
+const NARROW = { width: 360, height: 740 }
+
+const platform = new PlatformProcess()
+let browser: Browser
+let context: BrowserContext
+let page: Page
+/** What no run may have: requests to elsewhere, errors on the console, exceptions. */
+const faults: string[] = []
+
+before(
+  async () => {
+    if (skip !== false) return
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'] })
+    await platform.start()
+    context = await browser.newContext({ viewport: WIDE })
+    context.on('request', (request) => {
+      const { origin, protocol } = new URL(request.url())
+      if (origin !== platform.api && protocol !== 'data:') faults.push(`request to ${request.url()}`)
+    })
+    context.on('console', (message) => {
+      if (message.type() === 'error') faults.push(`console: ${message.text()}`)
+    })
+    context.on('weberror', (error) => faults.push(`exception: ${error.error().stack ?? error.error().message}`))
+    page = await context.newPage()
+  },
+  { timeout: 60_000 },
+)
+after(async () => {
+  await browser?.close()
+  await platform.remove()
+})
+
+test('the page shows a device going wrong, says why, and follows what is done about it', { skip, timeout: 120_000 }, async (t) => {
+  const { key, cert, ca } = await platform.provision(DEVICE)
+  const client = await mqtt.connectAsync(`mqtts://localhost:${platform.ready?.mqtts}`, { clientId: DEVICE, key, cert, ca, protocolVersion: 4 })
+  const readings = series()
+  await client.publishAsync(`devices/${DEVICE}/telemetry`, JSON.stringify(readings.normal), { qos: 1 })
+  await until('the normal readings', async () => (await platform.get<{ stored: number }>('/ledger?summary=true')).stored === NORMAL_READINGS)
+
+  await t.test('logging in', async () => {
+    await page.goto(platform.api)
+    await page.getByLabel('Admin token').waitFor()
+    await check('login')
+    await page.getByLabel('Admin token').fill(platform.token)
+    await page.getByRole('button', { name: 'Log in' }).click()
+    await page.locator('[data-live=live]').waitFor()
+    await page.getByRole('heading', { name: 'Overview' }).waitFor()
+    assert.equal(await page.evaluate('document.cookie'), '', 'scripts cannot read the session')
+  })
+
+  await t.test('the device is listed, and its page draws what it sent', async () => {
+    await page.getByRole('link', { name: 'Devices', exact: true }).click()
+    await page.getByRole('link', { name: DEVICE }).click()
+    await page.getByRole('heading', { name: DEVICE }).waitFor()
+    await page.getByRole('button', { name: /^pressure/ }).click()
+    await drawn()
+    assert.equal(await page.locator('main img').count(), 0, 'what a device says is shown as text')
+    assert.ok(await page.getByText(HOSTILE).first().isVisible())
+  })
+
+  await t.test('the anomaly and its alert come in by themselves', async () => {
+    await client.publishAsync(`devices/${DEVICE}/telemetry`, JSON.stringify(readings.faulty), { qos: 1 })
+    await page.locator('button.mark[data-anomaly]').first().waitFor()
+    await page.locator('[data-alert][data-state=open]').waitFor()
+    await page.locator('a.flag').first().waitFor()
+    await page.locator('button.mark[data-anomaly]').first().click()
+    await page.getByRole('heading', { name: 'What made up the score' }).waitFor()
+  })
+
+  await t.test('an acknowledgement is seen elsewhere at once', async () => {
+    const other = await context.newPage()
+    await other.goto(`${platform.api}/alerts?state=acknowledged`)
+    await other.getByText('No acknowledged alerts.').waitFor()
+    await other.locator('[data-live=live]').waitFor()
+    await page.getByRole('button', { name: 'Acknowledge' }).click()
+    await page.locator('[data-alert][data-state=acknowledged]').waitFor()
+    await other.locator('[data-alert][data-state=acknowledged]').waitFor()
+    await other.close()
+  })
+  await client.endAsync()
+
+  const { items } = await platform.get<{ items: Alert[] }>(`/alerts?device=${DEVICE}`)
+  assert.equal(items[0]?.state, 'acknowledged')
+  const webhook = await platform.post<{ endpoint: { id: string } }>('/webhooks', { url: 'https://hooks.example.org/alerts' })
+  const screens = ['/', '/devices', `/devices/${DEVICE}?metric=pressure`, '/alerts?state=all', `/alerts/${items[0]?.id}`, '/ledger', '/rejected', '/webhooks', `/webhooks/${webhook.body.endpoint.id}`, '/nowhere']
+  await t.test('every screen is accessible, and fits a narrow window, in light and dark', async () => {
+    for (const path of screens) {
+      await page.setViewportSize(WIDE)
+      await page.emulateMedia({ colorScheme: 'light' })
+      await page.goto(platform.api + path)
+      await page.locator('main h1').waitFor()
+      await page.locator('[data-live=live]').waitFor()
+      if (path.startsWith(`/devices/${DEVICE}`)) await drawn()
+      await check(`${path} light`)
+      await page.emulateMedia({ colorScheme: 'dark' })
+      await page.setViewportSize(NARROW)
+      await check(`${path} dark, narrow`)
+      assert.ok((await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth')) <= 0, `${path} scrolls sideways at ${NARROW.width} px`)
+    }
+  })
+
+  await t.test('logging out ends the session', async () => {
+    await page.getByRole('button', { name: 'Log out' }).click()
+    await page.getByLabel('Admin token').waitFor()
+    assert.equal((await context.request.get(`${platform.api}/api/v1/session`)).status(), 401)
+  })
+  assert.deepEqual(faults, [])
+})
+
+/** A calm pressure up to now, then one three times as high; the same whenever it runs. */
+function series(): { normal: object[]; faulty: object[] } {
+  const random = seededRandom('page')
+  const startTs = systemClock.nowMs() - (NORMAL_READINGS + FAULTY_READINGS) * 500
+  const reading = (seq: number, pressure: number): object => ({ ts: startTs + seq * 500, boot: 'b1', seq, values: { pressure, temperature: 20 + gaussian(random), [HOSTILE]: HOSTILE } })
+  const normal = Array.from({ length: NORMAL_READINGS }, (_, seq) => reading(seq, 6 + 0.05 * gaussian(random)))
+  const faulty = Array.from({ length: FAULTY_READINGS }, (_, i) => reading(NORMAL_READINGS + i, 18 + 0.05 * gaussian(random)))
+  return { normal, faulty }
+}
+
+/** Waits until the chart's canvas holds a line: pixels of its colour. */
+async function drawn(): Promise<void> {
+  await page.locator('.uplot canvas').first().waitFor()
+  await page.waitForFunction(`(() => {
+    const canvas = document.querySelector('.uplot canvas')
+    if (canvas === null || canvas.width === 0) return false
+    const probe = document.createElement('canvas').getContext('2d')
+    probe.fillStyle = getComputedStyle(document.documentElement).getPropertyValue('--chart-line')
+    probe.fillRect(0, 0, 1, 1)
+    const [r, g, b] = probe.getImageData(0, 0, 1, 1).data
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+    let found = 0
+    for (let i = 0; i < data.length; i += 4) if (data[i] === r && data[i + 1] === g && data[i + 2] === b && data[i + 3] === 255) found++
+    return found > 50
+  })()`)
+}
+
+/** No serious or critical violation of the rules that axe knows (WCAG 2.2 A and AA, best practices). */
+async function check(screen: string): Promise<void> {
+  const { violations } = await new AxeBuilder({ page }).analyze()
+  const grave = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+  const told = grave.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target.join(' ')} ${node.failureSummary ?? ''}`).join('; ')}`)
+  assert.deepEqual(told, [], screen)
+}
