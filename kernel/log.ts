@@ -1,11 +1,15 @@
+import { isatty } from 'node:tty'
 import { pino, type Logger as PinoLogger, type DestinationStream } from 'pino'
+import { PinoPretty } from 'pino-pretty'
 
 /** Structured logger: `log.info({ device, correlationId }, 'reading rejected')`. Secrets are typed (kernel/secret.ts) and print masked. */
 export type Logger = PinoLogger
 
+const STDERR = 2
+
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
 
-/** Logs JSON lines to stderr, so that stdout stays free for what a command answers. */
+/** Logs to stderr, so that stdout stays free for what a command answers: JSON lines, or plain ones where a person watches. */
 export function createLogger(options: { level: LogLevel; name?: string; destination?: DestinationStream }): Logger {
   return pino(
     {
@@ -15,7 +19,7 @@ export function createLogger(options: { level: LogLevel; name?: string; destinat
       timestamp: pino.stdTimeFunctions.isoTime,
       redact: { paths: ['token', 'password', 'secret', 'authorization', '*.token', '*.password', '*.secret', '*.authorization', '*.key'], censor: '[masked]' },
     },
-    options.destination ?? pino.destination({ fd: 2, sync: false, minLength: 0 }),
+    options.destination ?? (isatty(STDERR) ? PinoPretty({ destination: STDERR, sync: true, ignore: 'part', translateTime: 'SYS:HH:MM:ss', singleLine: true }) : pino.destination({ fd: STDERR, sync: false, minLength: 0 })),
   )
 }
 

@@ -16,7 +16,8 @@ import { PlatformProcess, until } from './testing/platform-process.ts'
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
 const isThere = existsSync(CHROMIUM)
-if (!isThere && process.env.CI !== 'true') console.warn(`SKIPPED: the page was not tested, there is no browser at ${CHROMIUM} (set CHROMIUM)`)
+if (!isThere && process.env.CI !== 'true')
+  console.warn(`SKIPPED: the page was not tested, there is no browser at ${CHROMIUM} (set CHROMIUM)`)
 const skip = isThere || process.env.CI === 'true' ? false : `there is no browser at ${CHROMIUM}`
 
 const DEVICE = 'pump-1'
@@ -24,6 +25,7 @@ const NORMAL_READINGS = 400
 const FAULTY_READINGS = 6
 /** A metric's name is the device's to choose: it must never become markup. */
 const HOSTILE = '<img src=x onerror="document.title=1">'
+const LINE_PIXELS_MIN = 50
 const WIDE = { width: 1_440, height: 900 }
 const NARROW = { width: 360, height: 740 }
 
@@ -37,7 +39,10 @@ const faults: string[] = []
 before(
   async () => {
     if (skip !== false) return
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'] })
+    browser = await chromium.launch({
+      executablePath: CHROMIUM,
+      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
+    })
     await platform.start()
     context = await browser.newContext({ viewport: WIDE })
     context.on('request', (request) => {
@@ -59,10 +64,19 @@ after(async () => {
 
 test('the page shows a device going wrong, says why, and follows what is done about it', { skip, timeout: 120_000 }, async (t) => {
   const { key, cert, ca } = await platform.provision(DEVICE)
-  const client = await mqtt.connectAsync(`mqtts://localhost:${platform.ready?.mqtts}`, { clientId: DEVICE, key, cert, ca, protocolVersion: 4 })
+  const client = await mqtt.connectAsync(`mqtts://localhost:${platform.ready?.mqtts}`, {
+    clientId: DEVICE,
+    key,
+    cert,
+    ca,
+    protocolVersion: 4,
+  })
   const readings = series()
   await client.publishAsync(`devices/${DEVICE}/telemetry`, JSON.stringify(readings.normal), { qos: 1 })
-  await until('the normal readings', async () => (await platform.get<{ stored: number }>('/ledger?summary=true')).stored === NORMAL_READINGS)
+  await until(
+    'the normal readings',
+    async () => (await platform.get<{ stored: number }>('/ledger?summary=true')).stored === NORMAL_READINGS,
+  )
 
   await t.test('logging in', async () => {
     await page.goto(platform.api)
@@ -109,7 +123,18 @@ test('the page shows a device going wrong, says why, and follows what is done ab
   const { items } = await platform.get<{ items: Alert[] }>(`/alerts?device=${DEVICE}`)
   assert.equal(items[0]?.state, 'acknowledged')
   const webhook = await platform.post<{ endpoint: { id: string } }>('/webhooks', { url: 'https://hooks.example.org/alerts' })
-  const screens = ['/', '/devices', `/devices/${DEVICE}?metric=pressure`, '/alerts?state=all', `/alerts/${items[0]?.id}`, '/ledger', '/rejected', '/webhooks', `/webhooks/${webhook.body.endpoint.id}`, '/nowhere']
+  const screens = [
+    '/',
+    '/devices',
+    `/devices/${DEVICE}?metric=pressure`,
+    '/alerts?state=all',
+    `/alerts/${items[0]?.id}`,
+    '/ledger',
+    '/rejected',
+    '/webhooks',
+    `/webhooks/${webhook.body.endpoint.id}`,
+    '/nowhere',
+  ]
   await t.test('every screen is accessible, and fits a narrow window, in light and dark', async () => {
     for (const path of screens) {
       await page.setViewportSize(WIDE)
@@ -122,7 +147,10 @@ test('the page shows a device going wrong, says why, and follows what is done ab
       await page.emulateMedia({ colorScheme: 'dark' })
       await page.setViewportSize(NARROW)
       await check(`${path} dark, narrow`)
-      assert.ok((await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth')) <= 0, `${path} scrolls sideways at ${NARROW.width} px`)
+      assert.ok(
+        (await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth')) <= 0,
+        `${path} scrolls sideways at ${NARROW.width} px`,
+      )
     }
   })
 
@@ -138,7 +166,12 @@ test('the page shows a device going wrong, says why, and follows what is done ab
 function series(): { normal: object[]; faulty: object[] } {
   const random = seededRandom('page')
   const startTs = systemClock.nowMs() - (NORMAL_READINGS + FAULTY_READINGS) * 500
-  const reading = (seq: number, pressure: number): object => ({ ts: startTs + seq * 500, boot: 'b1', seq, values: { pressure, temperature: 20 + gaussian(random), [HOSTILE]: HOSTILE } })
+  const reading = (seq: number, pressure: number): object => ({
+    ts: startTs + seq * 500,
+    boot: 'b1',
+    seq,
+    values: { pressure, temperature: 20 + gaussian(random), [HOSTILE]: HOSTILE },
+  })
   const normal = Array.from({ length: NORMAL_READINGS }, (_, seq) => reading(seq, 6 + 0.05 * gaussian(random)))
   const faulty = Array.from({ length: FAULTY_READINGS }, (_, i) => reading(NORMAL_READINGS + i, 18 + 0.05 * gaussian(random)))
   return { normal, faulty }
@@ -147,9 +180,9 @@ function series(): { normal: object[]; faulty: object[] } {
 /** Waits until the chart's canvas holds a line: pixels of its colour. */
 async function drawn(): Promise<void> {
   await page.locator('.uplot canvas').first().waitFor()
-  await page.waitForFunction(`(() => {
+  const count = `(() => {
     const canvas = document.querySelector('.uplot canvas')
-    if (canvas === null || canvas.width === 0) return false
+    if (canvas === null || canvas.width === 0) return 0
     const probe = document.createElement('canvas').getContext('2d')
     probe.fillStyle = getComputedStyle(document.documentElement).getPropertyValue('--chart-line')
     probe.fillRect(0, 0, 1, 1)
@@ -157,14 +190,17 @@ async function drawn(): Promise<void> {
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
     let found = 0
     for (let i = 0; i < data.length; i += 4) if (data[i] === r && data[i + 1] === g && data[i + 2] === b && data[i + 3] === 255) found++
-    return found > 50
-  })()`)
+    return found
+  })()`
+  await until('a line on the chart', async () => (await page.evaluate<number>(count)) > LINE_PIXELS_MIN)
 }
 
 /** No serious or critical violation of the rules that axe knows (WCAG 2.2 A and AA, best practices). */
 async function check(screen: string): Promise<void> {
   const { violations } = await new AxeBuilder({ page }).analyze()
   const grave = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
-  const told = grave.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target.join(' ')} ${node.failureSummary ?? ''}`).join('; ')}`)
+  const told = grave.map(
+    ({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target.join(' ')} ${node.failureSummary ?? ''}`).join('; ')}`,
+  )
   assert.deepEqual(told, [], screen)
 }

@@ -101,18 +101,18 @@ export class TableAppenders {
 
   /** The appender of a table as it is now; one made for fewer columns is replaced. */
   of(table: TypeTable): TableAppender {
-    const open = this.#open.get(table.type)
+    const open = this.#open.get(table.key)
     if (open !== undefined) {
-      this.#open.delete(table.type)
+      this.#open.delete(table.key)
       if (open.table === table) {
-        this.#open.set(table.type, open)
+        this.#open.set(table.key, open)
         return open
       }
       this.#columns -= open.columnCount
       open.close()
     }
     const appender = new TableAppender(this.#connection, table, this.#inline)
-    this.#open.set(table.type, appender)
+    this.#open.set(table.key, appender)
     this.#columns += appender.columnCount
     this.#closeOldest()
     return appender

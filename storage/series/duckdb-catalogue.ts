@@ -11,8 +11,16 @@ export interface MetricColumn {
   readonly kind: MetricKind
 }
 
+/** One table per tenant and type: two tenants may give one name to different things. A tenant's name holds no slash. */
+export function tableKey(tenant: string, type: string): string {
+  return `${tenant}/${type}`
+}
+
 /** The wide table of a device type. `metrics` is in the order of the table's columns, after the fixed ones. */
 export interface TypeTable {
+  /** See `tableKey`. */
+  readonly key: string
+  /** The device type alone. */
   readonly type: string
   /** Name as the engine knows it, and the same quoted for use in SQL. */
   readonly name: string
@@ -43,8 +51,8 @@ export class Catalogue {
   tables(): TypeTable[] {
     return [...this.#tables.values()]
   }
-  table(type: string): TypeTable | undefined {
-    return this.#tables.get(type)
+  table(key: string): TypeTable | undefined {
+    return this.#tables.get(key)
   }
 
   async load(sql: DuckDBConnection): Promise<void> {
@@ -52,14 +60,14 @@ export class Catalogue {
     const types = await (await sql.run('SELECT type, table_name FROM series_types ORDER BY number')).getRows()
     const columns = await (await sql.run('SELECT type, metric_json, column_name, kind FROM series_metrics ORDER BY type, number')).getRows()
     for (const row of types) {
-      const [type, name] = row as [string, string]
+      const [key, name] = row as [string, string]
       const metrics = new Map<string, MetricColumn>()
       for (const [owner, metricJson, column, kind] of columns as [string, string, string, MetricKind][]) {
-        if (owner !== type) continue
+        if (owner !== key) continue
         const metric = JSON.parse(metricJson) as string
         metrics.set(metric, { metric, column: quote(column), kind })
       }
-      this.#tables.set(type, { type, name, quoted: quote(name), metrics })
+      this.#tables.set(key, { key, type: typeOf(key), name, quoted: quote(name), metrics })
     }
   }
 
@@ -67,33 +75,33 @@ export class Catalogue {
    * Adds the type's table and the metrics' columns where they are missing, in one transaction of `sql`.
    * LimitError, naming the metric, beyond `columnsMax`.
    */
-  async extend(sql: DuckDBConnection, type: string, wanted: ReadonlyMap<string, MetricKind>): Promise<void> {
-    const known = this.#tables.get(type)
+  async extend(sql: DuckDBConnection, key: string, wanted: ReadonlyMap<string, MetricKind>): Promise<void> {
+    const known = this.#tables.get(key)
     const metrics = new Map(known?.metrics)
     const added: [number, string, MetricColumn][] = []
     for (const [metric, kind] of wanted) {
       if (metrics.has(metric)) continue
-      if (metrics.size >= this.#columnsMax) throw this.#tooManyColumns(type, metric)
+      if (metrics.size >= this.#columnsMax) throw this.#tooManyColumns(typeOf(key), metric)
       const number = metrics.size + 1
       const name = `m_${slug(metric)}_${number}`
       metrics.set(metric, { metric, column: quote(name), kind })
       added.push([number, name, metrics.get(metric) as MetricColumn])
     }
     const number = this.#tables.size + 1
-    const name = known?.name ?? `readings_${slug(type)}_${number}`
+    const name = known?.name ?? `readings_${slug(typeOf(key))}_${number}`
     const quoted = quote(name)
     await inTransaction(sql, async () => {
       if (known === undefined) {
         await sql.run(`CREATE TABLE ${quoted} (${FIXED_COLUMNS})`)
-        await sql.run('INSERT INTO series_types VALUES ($1, $2, $3)', [number, type, name])
+        await sql.run('INSERT INTO series_types VALUES ($1, $2, $3)', [number, key, name])
       }
       for (const [columnNumber, columnName, { metric, column, kind }] of added) {
         await sql.run(`ALTER TABLE ${quoted} ADD COLUMN ${column} ${COLUMN_TYPES[kind]}`)
-        const values = [type, columnNumber, JSON.stringify(metric), columnName, kind]
+        const values = [key, columnNumber, JSON.stringify(metric), columnName, kind]
         await sql.run('INSERT INTO series_metrics VALUES ($1, $2, $3, $4, $5)', values)
       }
     })
-    this.#tables.set(type, { type, name, quoted, metrics })
+    this.#tables.set(key, { key, type: typeOf(key), name, quoted, metrics })
   }
 
   #tooManyColumns(type: string, metric: string): LimitError {
@@ -115,4 +123,8 @@ function slug(text: string): string {
 
 function quote(identifier: string): string {
   return `"${identifier.replaceAll('"', '""')}"`
+}
+
+function typeOf(key: string): string {
+  return key.slice(key.indexOf('/') + 1)
 }

@@ -19,7 +19,7 @@ const CHECKPOINT_TRIES_MAX = 20
  * its tail is cut off when free. Rows that a running query still sees are freed by the next checkpoint that follows a write.
  */
 export async function removeReceivedBefore(receivedBefore: number, options: RetentionOptions): Promise<number> {
-  const types = await options.exclusively(async (_, catalogue) => catalogue.tables().map(({ type }) => type))
+  const types = await options.exclusively(async (_, catalogue) => catalogue.tables().map(({ key }) => key))
   let removed = 0
   for (const type of types) {
     for (let slice = options.sliceRows; slice === options.sliceRows; removed += slice) {

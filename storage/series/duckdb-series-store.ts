@@ -5,6 +5,7 @@ import type { Clock } from '../../kernel/time.ts'
 import type { MetricKind } from '../../contracts/device.ts'
 import type { LoggedReading } from '../../contracts/reading.ts'
 import type { SeriesConfig } from './config.ts'
+import { tableKey } from './duckdb-catalogue.ts'
 import { queryBuckets, queryCount } from './duckdb-aggregates.ts'
 import { isInvalidated, toStoreError } from './duckdb-errors.ts'
 import { integer, queryRange } from './duckdb-range.ts'
@@ -106,9 +107,9 @@ export class DuckdbSeriesStore implements SeriesStore {
     return await this.#query('downsample', (query, session) => queryBuckets(query, session.catalogue, asked, bucketsMax))
   }
 
-  async metrics(type: string): Promise<ReadonlyMap<string, MetricKind>> {
+  async metrics(tenant: string, type: string): Promise<ReadonlyMap<string, MetricKind>> {
     const session = await this.#healthy()
-    const columns = session.catalogue.table(type)?.metrics.values() ?? []
+    const columns = session.catalogue.table(tableKey(tenant, type))?.metrics.values() ?? []
     return new Map([...columns].map(({ metric, kind }) => [metric, kind]))
   }
 

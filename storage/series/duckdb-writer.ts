@@ -3,7 +3,7 @@ import { InternalError } from '../../kernel/errors.ts'
 import type { MetricKind } from '../../contracts/device.ts'
 import type { LoggedReading } from '../../contracts/reading.ts'
 import { TableAppenders } from './duckdb-appenders.ts'
-import type { Catalogue } from './duckdb-catalogue.ts'
+import { tableKey, type Catalogue } from './duckdb-catalogue.ts'
 import type { FileConnection } from './duckdb-file.ts'
 import { rollback } from './duckdb-transaction.ts'
 
@@ -158,12 +158,15 @@ export class SeriesWriter {
 function groupByType(rows: readonly LoggedReading[]): Map<string, readonly LoggedReading[]> {
   const groups = new Map<string, LoggedReading[]>()
   let type: string | undefined
+  let tenant: string | undefined
   let group: LoggedReading[] = []
   for (const row of rows) {
-    if (row.type !== type) {
+    if (row.type !== type || row.tenant !== tenant) {
       type = row.type
-      group = groups.get(type) ?? []
-      if (group.length === 0) groups.set(type, group)
+      tenant = row.tenant
+      const key = tableKey(tenant, type)
+      group = groups.get(key) ?? []
+      if (group.length === 0) groups.set(key, group)
     }
     group.push(row)
   }

@@ -125,7 +125,7 @@ export function readingContract(engine: () => SeriesEngine): void {
         assert.deepEqual((await engine().store.range({ tenant: 'default', metric: text, limit: 5 })).items, [])
         assert.equal(await engine().store.latest('default', text), null)
         assert.equal(await engine().store.count(text), 0)
-        assert.equal((await engine().store.metrics(text)).size, 0)
+        assert.equal((await engine().store.metrics('default', text)).size, 0)
       }
       assert.equal(await engine().store.count('default'), 3)
     })

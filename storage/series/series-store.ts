@@ -60,7 +60,7 @@ export interface ReadingIdentity {
 }
 
 /**
- * Time-series store: one wide table per device type, a column per metric. Engines: DuckDB (one machine), QuestDB.
+ * Time-series store: one wide table per tenant and device type, a column per metric. Engines: DuckDB (one machine), QuestDB.
  * A metric's column is made at first sight; a metric whose kind differs from its column is refused by ingest before it gets here.
  */
 export interface SeriesStore extends Service {
@@ -79,7 +79,7 @@ export interface SeriesStore extends Service {
   /** Oldest first; buckets begin at multiples of `intervalMs` since the epoch. InvalidInputError for a metric that holds no numbers. */
   downsample(query: DownsampleQuery): Promise<Bucket[]>
   /** Metrics stored for a type, with their kinds. */
-  metrics(type: string): Promise<ReadonlyMap<string, 'number' | 'boolean' | 'string'>>
+  metrics(tenant: string, type: string): Promise<ReadonlyMap<string, 'number' | 'boolean' | 'string'>>
   /** Number of readings stored for a tenant. */
   count(tenant: string): Promise<number>
   /** Removes readings received before this instant; resolves with how many. */

@@ -84,9 +84,19 @@ export function writingContract(engine: () => SeriesEngine): void {
       const { items } = await engine().store.range({ tenant: 'default', limit: 10 })
       assert.deepEqual(items, readings.map(asStored).reverse())
       await engine().reopen()
-      const kinds = await engine().store.metrics('pump')
+      const kinds = await engine().store.metrics('default', 'pump')
       assert.deepEqual(Object.fromEntries(kinds), { a: 'number', b: 'boolean', c: 'string', d: 'number' })
-      assert.equal((await engine().store.metrics('nothing')).size, 0)
+      assert.equal((await engine().store.metrics('default', 'nothing')).size, 0)
+    })
+
+    test('two tenants may give one type and metric to different things', async () => {
+      const source = new ReadingSource()
+      const ours = source.reading({ type: 'shared', values: { level: 1 } })
+      const theirs = source.reading({ tenant: 'other', type: 'shared', values: { level: 'high' } })
+      await writeAll(engine(), [ours, theirs])
+      assert.deepEqual([...(await engine().store.metrics('default', 'shared'))], [['level', 'number']])
+      assert.deepEqual([...(await engine().store.metrics('other', 'shared'))], [['level', 'string']])
+      assert.deepEqual((await engine().store.range({ tenant: 'other', limit: 10 })).items[0]?.values, { level: 'high' })
     })
 
     test('tells names apart that differ only in case or in signs', async () => {
@@ -102,7 +112,7 @@ export function writingContract(engine: () => SeriesEngine): void {
       await engine().reopen()
       for (const reading of readings) {
         assert.deepEqual(await engine().store.latest('default', reading.device), asStored(reading))
-        assert.equal((await engine().store.metrics(reading.type)).size, 6)
+        assert.equal((await engine().store.metrics(reading.tenant, reading.type)).size, 6)
       }
     })
 

@@ -113,7 +113,7 @@ function oneDeviceRoutes(api: Api, context: RouteContext): void {
       const { tenant } = context.allow(request, 'read', 'devices', request.params.id)
       const device = await context.registry.getDevice(tenant, request.params.id)
       const reading = await context.series.latest(tenant, device.id)
-      return { reading, metrics: Object.fromEntries(await context.series.metrics(device.type)) }
+      return { reading, metrics: Object.fromEntries(await context.series.metrics(tenant, device.type)) }
     },
   )
 }

@@ -44,7 +44,13 @@ export function remove(path: string): Promise<void> {
   return request<void>('DELETE', path)
 }
 
-async function request<T>(method: string, path: string, body?: object, signal?: AbortSignal, headers: Record<string, string> = {}): Promise<T> {
+async function request<T>(
+  method: string,
+  path: string,
+  body?: object,
+  signal?: AbortSignal,
+  headers: Record<string, string> = {},
+): Promise<T> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS)
   let response: Response
   try {

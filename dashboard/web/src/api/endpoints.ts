@@ -52,23 +52,29 @@ export interface ReadingQuery extends PageQuery {
 }
 export const readings = {
   list: (query: ReadingQuery, signal?: AbortSignal) => get<Page<Reading>>('/readings', { ...query }, signal),
-  rejected: (query: PageQuery & { device?: string; reason?: string | undefined }, signal?: AbortSignal) => get<Page<Rejected>>('/rejected', { ...query }, signal),
+  rejected: (query: PageQuery & { device?: string; reason?: string | undefined }, signal?: AbortSignal) =>
+    get<Page<Rejected>>('/rejected', { ...query }, signal),
 }
 
 export const ledger = {
   summary: (signal?: AbortSignal) => get<LedgerCounts>('/ledger', { summary: true }, signal),
-  list: (query: PageQuery & { device?: string; from?: number | undefined }, signal?: AbortSignal) => get<Page<LedgerEntry>>('/ledger', { ...query }, signal),
+  list: (query: PageQuery & { device?: string; from?: number | undefined }, signal?: AbortSignal) =>
+    get<Page<LedgerEntry>>('/ledger', { ...query }, signal),
 }
 
 export const anomalies = {
-  list: (query: PageQuery & { device?: string; metric?: string; from?: number | undefined; to?: number | undefined }, signal?: AbortSignal) =>
-    get<Page<Anomaly>>('/anomalies', { ...query }, signal),
+  list: (
+    query: PageQuery & { device?: string; metric?: string; from?: number | undefined; to?: number | undefined },
+    signal?: AbortSignal,
+  ) => get<Page<Anomaly>>('/anomalies', { ...query }, signal),
   explanation: (anomaly: string, signal?: AbortSignal) => get<AnomalyExplanation>(`/anomalies/${id(anomaly)}/explanation`, {}, signal),
 }
 
 export const alerts = {
-  list: (query: PageQuery & { state?: AlertState | undefined; device?: string; severity?: Severity | undefined } = {}, signal?: AbortSignal) =>
-    get<Page<Alert>>('/alerts', { ...query }, signal),
+  list: (
+    query: PageQuery & { state?: AlertState | undefined; device?: string; severity?: Severity | undefined } = {},
+    signal?: AbortSignal,
+  ) => get<Page<Alert>>('/alerts', { ...query }, signal),
   get: (alert: string, signal?: AbortSignal) => get<Alert>(`/alerts/${id(alert)}`, {}, signal),
   acknowledge: (alert: string, note?: string) => post<Alert>(`/alerts/${id(alert)}/ack`, noteOf(note)),
   resolve: (alert: string, note?: string) => post<Alert>(`/alerts/${id(alert)}/resolve`, noteOf(note)),
@@ -76,7 +82,8 @@ export const alerts = {
 }
 
 export const certificates = {
-  list: (device: string, query: PageQuery = {}, signal?: AbortSignal) => get<Page<Certificate>>('/certificates', { device, ...query }, signal),
+  list: (device: string, query: PageQuery = {}, signal?: AbortSignal) =>
+    get<Page<Certificate>>('/certificates', { device, ...query }, signal),
   revoke: (serial: string, reason: string) => post<Certificate>(`/certificates/${id(serial)}/revoke`, { reason }),
 }
 

@@ -47,7 +47,13 @@ function eachReading(items: Reading[], metric: string): ChartSeries {
   return series
 }
 
-async function buckets({ device, metric }: HistoryQuery, from: number, to: number, widthMs: number, signal: AbortSignal): Promise<ChartSeries> {
+async function buckets(
+  { device, metric }: HistoryQuery,
+  from: number,
+  to: number,
+  widthMs: number,
+  signal: AbortSignal,
+): Promise<ChartSeries> {
   const intervalMs = Math.max(1, niceInterval(widthMs))
   const { items } = await readings.list({ device, metric, from, to, interval: `${intervalMs}ms` }, signal)
   return new ChartSeries(intervalMs, items.toReversed().map(pointOf))
@@ -58,7 +64,10 @@ function pointOf({ ts, values }: Reading): Point {
   return { ts, value: number('mean'), min: number('min'), max: number('max'), count: number('count') }
 }
 
-const NICE_MS = [1, 10, 100, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000, 10_800_000, 21_600_000]
+const NICE_MS = [
+  1, 10, 100, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000, 10_800_000,
+  21_600_000,
+]
 
 /** The smallest round interval that is not below. */
 function niceInterval(ms: number): number {

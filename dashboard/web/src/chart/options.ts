@@ -65,7 +65,12 @@ export function chartOptions(input: OptionsInput): uPlot.Options {
         ...(stepped ? { incrs: [1] } : {}),
       },
     ],
-    series: [{}, { ...edge }, { ...edge }, { stroke: theme.line, width: 1.5, points: { size: 4, space: 12 }, ...(paths === undefined ? {} : { paths }) }],
+    series: [
+      {},
+      { ...edge },
+      { ...edge },
+      { stroke: theme.line, width: 1.5, points: { size: 4, space: 12 }, ...(paths === undefined ? {} : { paths }) },
+    ],
     bands: [{ series: [2, 1], fill: theme.envelope }],
     hooks: { drawAxes: [input.paint], draw: [input.drawn], setCursor: [input.moved] },
   }

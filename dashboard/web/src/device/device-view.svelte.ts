@@ -93,7 +93,11 @@ export class DeviceView {
   /** The alert that gathers an anomaly, if there is one. */
   alertOf(anomaly: Anomaly): Alert | undefined {
     return this.alerts.find(
-      (alert) => alert.metric === anomaly.metric && alert.cause === anomaly.cause && alert.startedAt <= anomaly.ts && (alert.resolvedAt ?? Infinity) >= anomaly.ts,
+      (alert) =>
+        alert.metric === anomaly.metric &&
+        alert.cause === anomaly.cause &&
+        alert.startedAt <= anomaly.ts &&
+        (alert.resolvedAt ?? Infinity) >= anomaly.ts,
     )
   }
 

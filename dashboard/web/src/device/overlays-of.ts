@@ -2,6 +2,9 @@ import type { Alert, Anomaly } from '../api/types.ts'
 import type { Band, Mark, Region } from '../chart/overlays.ts'
 import { clock, measure, words } from '../ui/format.ts'
 
+/** A band begins a little before its anomaly, so that the step out of it is seen. */
+const LEAD_MS_MAX = 10_000
+
 /** What concerns a metric: its own, and what concerns the whole device. */
 const concerns = (metric: string, of: string): boolean => of === metric || of === ''
 
@@ -12,14 +15,20 @@ export function marksOf(anomalies: readonly Anomaly[], metric: string): Mark[] {
       const cleared = anomaly.phase === 'cleared'
       const what = cleared ? 'Back to normal' : `${words(anomaly.severity)} anomaly (${anomaly.cause})`
       const value = anomaly.metric === '' ? null : anomaly.explanation.observed
-      return { id: anomaly.id, ts: anomaly.ts, value, kind: cleared ? 'cleared' : anomaly.severity, label: `${what} at ${clock(anomaly.ts)}${value === null ? '' : `, value ${measure(value)}`}` }
+      return {
+        id: anomaly.id,
+        ts: anomaly.ts,
+        value,
+        kind: cleared ? 'cleared' : anomaly.severity,
+        label: `${what} at ${clock(anomaly.ts)}${value === null ? '' : `, value ${measure(value)}`}`,
+      }
     })
 }
 
 /** The band that was expected when an anomaly was raised, from there until it cleared (or the next one says otherwise). */
 export function bandsOf(anomalies: readonly Anomaly[], metric: string, shown: { fromTs: number; toTs: number }): Band[] {
   const own = anomalies.filter((anomaly) => anomaly.metric === metric && anomaly.cause === 'value').toSorted((a, b) => a.ts - b.ts)
-  const leadMs = (shown.toTs - shown.fromTs) * 0.03
+  const leadMs = Math.min(LEAD_MS_MAX, (shown.toTs - shown.fromTs) * 0.03)
   return own.flatMap((anomaly, i) => {
     const { low, high } = anomaly.explanation
     if (anomaly.phase === 'cleared' || low === null || high === null) return []

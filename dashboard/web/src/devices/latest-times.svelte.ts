@@ -13,7 +13,10 @@ export class LatestTimes {
   error = $state('')
 
   follow(): () => void {
-    const stops = [live.want('all'), live.on('reading', ({ device, receivedAt }) => this.byDevice.has(device) && this.byDevice.set(device, receivedAt))]
+    const stops = [
+      live.want('all'),
+      live.on('reading', ({ device, receivedAt }) => this.byDevice.has(device) && this.byDevice.set(device, receivedAt)),
+    ]
     return () => stops.forEach((stop) => stop())
   }
 

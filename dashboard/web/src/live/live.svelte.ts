@@ -101,7 +101,8 @@ class Live {
       () => true,
       (error: unknown) => !(error instanceof ApiError && error.status === 401),
     )
-    if (loggedIn && this.#running && this.#source?.readyState === EventSource.CLOSED) this.#retry = setTimeout(() => this.#connect(), RETRY_MS)
+    if (loggedIn && this.#running && this.#source?.readyState === EventSource.CLOSED)
+      this.#retry = setTimeout(() => this.#connect(), RETRY_MS)
   }
 
   #close(): void {

@@ -2,7 +2,14 @@ export type Route =
   | { screen: 'overview' | 'devices' | 'alerts' | 'ledger' | 'rejected' | 'webhooks' | 'unknown' }
   | { screen: 'device' | 'alert' | 'webhook'; id: string }
 
-const LISTS = { '': 'overview', devices: 'devices', alerts: 'alerts', ledger: 'ledger', rejected: 'rejected', webhooks: 'webhooks' } as const
+const LISTS = {
+  '': 'overview',
+  devices: 'devices',
+  alerts: 'alerts',
+  ledger: 'ledger',
+  rejected: 'rejected',
+  webhooks: 'webhooks',
+} as const
 const DETAILS = { devices: 'device', alerts: 'alert', webhooks: 'webhook' } as const
 
 /** Which screen a path names. */
