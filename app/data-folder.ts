@@ -1,6 +1,6 @@
-import { accessSync, chmodSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { accessSync, chmodSync, constants, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { describeError, EnvironmentError, StoreError } from '../kernel/errors.ts'
 import { writeFileAtomically } from '../kernel/files.ts'
 
@@ -18,6 +18,17 @@ export interface RuntimeInfo {
   startedAt: number
 }
 
+/**
+ * Makes a folder and those above it. Node's own recursive mkdir never returns where the system answers ENOENT for a name in a folder that
+ * exists, as below /proc.
+ */
+function makeFolder(path: string): void {
+  if (!existsSync(path)) {
+    makeFolder(dirname(path))
+    mkdirSync(path, { mode: 0o700 })
+  } else if (!statSync(path).isDirectory()) throw new Error(`${path} is not a folder`)
+}
+
 /** The one folder of all state: who owns it, which format it has, where its platform listens. */
 export class DataFolder {
   readonly path: string
@@ -29,7 +40,7 @@ export class DataFolder {
   /** Makes the folder if need be, checks format and ownership, and claims it for this process. */
   async open(): Promise<void> {
     try {
-      mkdirSync(this.path, { recursive: true, mode: 0o700 })
+      makeFolder(this.path)
       chmodSync(this.path, 0o700)
       accessSync(this.path, constants.R_OK | constants.W_OK | constants.X_OK)
     } catch (error) {

@@ -1,15 +1,15 @@
 import type { AddressInfo, Server } from 'node:net'
 import { EnvironmentError } from '../kernel/errors.ts'
 
-/** Binds a listener and resolves to its port. `::` takes IPv4 too, and is 0.0.0.0 on a machine without IPv6. */
-export async function bind(server: Server, host: string, port: number, what: string): Promise<number> {
+/** Binds a listener and resolves to its port; `what` and `setting` are what an error names. `::` takes IPv4 too, and is 0.0.0.0 on a machine without IPv6. */
+export async function bind(server: Server, host: string, port: number, what: string, setting: string): Promise<number> {
   try {
     await listen(server, host, port)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
-    if (host !== '::' || (code !== 'EAFNOSUPPORT' && code !== 'EADDRNOTAVAIL')) throw bindError(error, what, host, port)
+    if (host !== '::' || (code !== 'EAFNOSUPPORT' && code !== 'EADDRNOTAVAIL')) throw bindError(error, what, host, port, setting)
     await listen(server, '0.0.0.0', port).catch((second: unknown) => {
-      throw bindError(second, what, '0.0.0.0', port)
+      throw bindError(second, what, '0.0.0.0', port, setting)
     })
   }
   return (server.address() as AddressInfo).port
@@ -25,17 +25,17 @@ function listen(server: Server, host: string, port: number): Promise<void> {
   })
 }
 
-function bindError(error: unknown, what: string, host: string, port: number): EnvironmentError {
+function bindError(error: unknown, what: string, host: string, port: number, setting: string): EnvironmentError {
   const code = (error as NodeJS.ErrnoException).code
   if (code === 'EADDRINUSE') {
     return new EnvironmentError('PORT_IN_USE', `${what} cannot listen on ${host} port ${port}: the port is in use`, {
       cause: error,
-      remedy: 'Stop what uses the port, or set another one (0 takes any free port).',
+      remedy: `Stop what uses the port, or choose another one with ${setting} (0 takes any free port).`,
     })
   }
   return new EnvironmentError('LISTEN_FAILED', `${what} cannot listen on ${host} port ${port}`, {
     cause: error,
-    remedy: 'Check the host and port in the configuration, and the right to bind them.',
+    remedy: `Check the host and ${setting} in the configuration, and the right to bind them.`,
   })
 }
 

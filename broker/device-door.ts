@@ -19,9 +19,11 @@ export class DeviceDoor {
   readonly #acceptor: Server
   readonly #sockets = new Set<Socket>()
   readonly #label: string
+  readonly #portSetting: string
 
   constructor(options: { name: ListenerName; label: string; keeper: DoorKeeper; onSocket: (socket: Socket) => void }) {
     this.#label = options.label
+    this.#portSetting = `FLEETPULSE_${options.name.toUpperCase()}_PORT`
     this.#acceptor = createServer({ noDelay: true }, (socket) => {
       const remoteAddress = plainAddress(socket.remoteAddress)
       // Until TLS takes over, a reset by the peer is only an end.
@@ -42,7 +44,7 @@ export class DeviceDoor {
   }
 
   open(host: string, port: number): Promise<number> {
-    return bind(this.#acceptor, host, port, this.#label)
+    return bind(this.#acceptor, host, port, this.#label, this.#portSetting)
   }
 
   /** Accepts nobody any more. */

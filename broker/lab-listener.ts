@@ -82,7 +82,7 @@ export class LabListener implements Service {
     this.#aedes = this.#createAedes(lab.denySubscribe)
     await this.#aedes.listen()
     this.#server = createServer({ noDelay: true }, (socket) => this.#welcome(socket))
-    this.#port = await bind(this.#server, LAB_HOST, lab.port, 'the conformance listener')
+    this.#port = await bind(this.#server, LAB_HOST, lab.port, 'the conformance listener', 'FLEETPULSE_LAB_MQTT_PORT')
     this.#options.log.warn(
       { host: LAB_HOST, port: this.#port },
       'CONFORMANCE LISTENER OPEN: plain MQTT, no certificates, no topic policy; every program on this machine can use it. Close it by unsetting FLEETPULSE_LAB_MQTT_PORT.',

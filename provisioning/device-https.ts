@@ -60,7 +60,7 @@ export class DeviceHttps implements Service {
     if (this.#app !== undefined) return
     const { config, registryView, serverCertificate, log } = this.#options
     const app = this.#build(serverCertificate.material)
-    await listenPlainly(app, config.httpsHost, config.httpsPort, 'httpsPort')
+    await listenPlainly(app, config.httpsHost, config.httpsPort, 'FLEETPULSE_HTTPS_PORT')
     this.#app = app
     this.#unsubscribe = [
       // New handshakes get the new certificate, sessions under way keep theirs.

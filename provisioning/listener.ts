@@ -3,7 +3,7 @@ import type { Server, Socket } from 'node:net'
 import { describeError, EnvironmentError } from '../kernel/errors.ts'
 import type { Clock } from '../kernel/time.ts'
 
-/** Listens, or throws EnvironmentError PORT_IN_USE or LISTEN_FAILED that names host, port and setting. */
+/** Listens, or throws EnvironmentError PORT_IN_USE or LISTEN_FAILED that names host, port and `setting`. */
 export async function listenPlainly<S extends RawServerBase>(
   app: FastifyInstance<S>,
   host: string,
@@ -17,7 +17,7 @@ export async function listenPlainly<S extends RawServerBase>(
     const inUse = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
     const why = inUse ? 'is in use by another program' : `cannot be opened: ${describeError(error)}`
     throw new EnvironmentError(inUse ? 'PORT_IN_USE' : 'LISTEN_FAILED', `Port ${port} on ${host} ${why}.`, {
-      remedy: `Stop what uses it, or choose another one with provisioning.${setting}; 0 takes any free one.`,
+      remedy: `Stop what uses it, or choose another one with ${setting}; 0 takes any free one.`,
       details: { host, port },
       cause: error,
     })

@@ -34,7 +34,7 @@ export class PkiHttp implements Service {
     if (this.#app !== undefined) return
     const { config, log } = this.#options
     const app = this.#build()
-    await listenPlainly(app, config.pkiHttpHost, config.pkiHttpPort, 'pkiHttpPort')
+    await listenPlainly(app, config.pkiHttpHost, config.pkiHttpPort, 'FLEETPULSE_PKI_HTTP_PORT')
     this.#app = app
     log.info({ host: config.pkiHttpHost, port: this.port, url: this.publicUrl }, 'PKI HTTP listens')
   }

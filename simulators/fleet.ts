@@ -1,3 +1,4 @@
+import { describeError } from '../kernel/errors.ts'
 import { newId } from '../kernel/ids.ts'
 import type { Logger } from '../kernel/log.ts'
 import { seededRandom } from '../kernel/random.ts'
@@ -65,11 +66,25 @@ export class Fleet {
       onProgress?.('enrolled', ++enrolled)
     })
     this.devices.sort((a, b) => (a.id < b.id ? -1 : 1))
+    await this.#connectAll()
+  }
+
+  /** One device that is refused (revoked, say) does not keep the others out; it goes on trying. Throws when none gets in. */
+  async #connectAll(): Promise<void> {
+    const { log, onProgress } = this.#options
     let connected = 0
+    let refusal: unknown
     await inSlices(this.devices, CONNECT_AT_ONCE, async (device) => {
-      await device.connect()
-      onProgress?.('connected', ++connected)
+      try {
+        await device.connect()
+        onProgress?.('connected', ++connected)
+      } catch (error) {
+        refusal = error
+        log.warn({ device: device.id, error: describeError(error) }, 'simulated device is refused')
+        device.keepTrying()
+      }
     })
+    if (connected === 0 && refusal !== undefined) throw refusal
   }
 
   /** Begins to publish, at the asked rate, evenly over the devices. */

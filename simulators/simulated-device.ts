@@ -94,6 +94,11 @@ export class SimulatedDevice {
     return true
   }
 
+  /** Tries to connect until it works or the device is stopped. */
+  keepTrying(): void {
+    void this.#reconnect()
+  }
+
   ping(): void {
     if (this.#connected) this.#connection?.ping()
   }

@@ -15,7 +15,7 @@ export const ApiConfigSchema = Type.Object(
     liveReadingsPerSecondMax: Type.Integer({ default: 50, minimum: 1, maximum: 10_000, description: 'Readings per second sent on one live stream; the page draws no more, the store has all.' }),
     idempotencyLifetimeMs: Type.Integer({ default: 86_400_000, minimum: 60_000, maximum: 30 * 86_400_000, description: 'How long an answer is kept for its Idempotency-Key, in ms.' }),
     requestTimeoutMs: Type.Integer({ default: 30_000, minimum: 1_000, maximum: 600_000, description: 'ms a client may take to send a request.' }),
-    rejectedScanMax: Type.Integer({ default: 20_000, minimum: 100, maximum: 1_000_000, description: 'Rejected readings looked through for one page of GET /rejected.' }),
+    logScanMax: Type.Integer({ default: 20_000, minimum: 100, maximum: 1_000_000, description: 'Log records looked through for one page of GET /rejected or GET /windows.' }),
   },
   { additionalProperties: false, default: {} },
 )

@@ -27,6 +27,7 @@ import { readingRoutes } from './routes/readings.ts'
 import { rejectedRoutes } from './routes/rejected.ts'
 import { sessionRoutes } from './routes/session.ts'
 import { webhookRoutes } from './routes/webhooks.ts'
+import { windowRoutes } from './routes/windows.ts'
 
 /** Node reads no longer request heads than this (`--max-http-header-size`), and so no longer parameters. */
 const REQUEST_HEAD_BYTES_MAX = 16_384
@@ -127,6 +128,7 @@ async function apiRoutes(api: Api, context: RouteContext, principals: Principals
   deviceTypeRoutes(api, context)
   readingRoutes(api, context)
   rejectedRoutes(api, context)
+  windowRoutes(api, context)
   ledgerRoutes(api, context)
   anomalyRoutes(api, context)
   alertRoutes(api, context)
