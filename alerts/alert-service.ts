@@ -51,6 +51,11 @@ export class AlertService {
     this.#config = options.config
   }
 
+  /** Items in one page at most. */
+  get pageItemsMax(): number {
+    return this.#config.pageItemsMax
+  }
+
   /** Newest first. */
   async list(principal: Principal, query: AlertQuery = {}): Promise<{ items: AlertView[]; next: string | null }> {
     allow(principal, 'read')

@@ -78,6 +78,7 @@ export class AlertStore implements Service {
       if (read === null || read.tenant !== of.tenant) throw new NotFoundError(`there is no alert ${of.id}`)
       if (of.expectedVersion !== undefined && of.expectedVersion !== read.version) {
         throw new ConflictError(`alert ${of.id} has version ${read.version}, not ${of.expectedVersion}`, {
+          code: 'VERSION_MISMATCH',
           remedy: 'Read it again and repeat the change.',
         })
       }

@@ -1,7 +1,7 @@
 import { ANOMALY, type Anomaly } from '../contracts/anomaly.ts'
 import { TOPICS } from '../contracts/topics.ts'
 import { utf8Text } from '../kernel/bytes.ts'
-import { describeError, NotFoundError } from '../kernel/errors.ts'
+import { describeError, InvalidInputError, NotFoundError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Metrics } from '../kernel/metrics.ts'
 import type { Service } from '../kernel/service.ts'
@@ -97,29 +97,43 @@ export class AnomalyArchive implements Service {
 
   async #run(consumer: Consumer): Promise<void> {
     const { clock, log } = this.#options
+    let records: LogRecord[] = []
     while (!this.#stopping.signal.aborted) {
-      const records = await consumer.poll(POLL_RECORDS_MAX, POLL_WAIT_MS)
-      while (records.length > 0 && !this.#stopping.signal.aborted) {
-        try {
-          await this.#archive(records)
-          await consumer.commit(new Map(records.map((record) => [record.partition, record.offset + 1])))
-          break
-        } catch (error) {
-          log.warn({ error: describeError(error) }, 'anomalies wait for the archive')
-          await sleep(clock, RETRY_MS, this.#stopping.signal)
-        }
+      try {
+        if (records.length === 0) records = await consumer.poll(POLL_RECORDS_MAX, POLL_WAIT_MS)
+        if (records.length === 0) continue
+        await this.#archive(records)
+        await consumer.commit(new Map(records.map((record) => [record.partition, record.offset + 1])))
+        records = []
+      } catch (error) {
+        log.warn({ error: describeError(error) }, 'anomalies wait for the archive')
+        await sleep(clock, RETRY_MS, this.#stopping.signal)
       }
     }
   }
 
   async #archive(records: readonly LogRecord[]): Promise<void> {
     const anomalies = records.filter((record) => record.schema === ANOMALY).flatMap((record) => this.#parse(record))
-    await Promise.all(anomalies.map((anomaly) => this.#opened().put(anomaly.id, anomaly)))
-    this.#archived.inc(anomalies.length)
-    this.#sincePrune += anomalies.length
+    const written = await Promise.all(anomalies.map((anomaly) => this.#put(anomaly)))
+    const count = written.filter(Boolean).length
+    this.#archived.inc(count)
+    this.#sincePrune += count
     if (this.#sincePrune < PRUNE_EVERY) return
     this.#sincePrune = 0
     await this.#prune()
+  }
+
+  /** False for what the documents cannot hold whatever is tried: it must not keep the others waiting. */
+  async #put(anomaly: Anomaly): Promise<boolean> {
+    try {
+      await this.#opened().put(anomaly.id, anomaly)
+      return true
+    } catch (error) {
+      if (!(error instanceof InvalidInputError)) throw error
+      const { device, partition, offset } = anomaly
+      this.#options.log.error({ device, partition, offset, error: describeError(error) }, 'anomaly left out of the archive')
+      return false
+    }
   }
 
   async #prune(): Promise<void> {
@@ -131,7 +145,9 @@ export class AnomalyArchive implements Service {
 
   #parse(record: LogRecord): Anomaly[] {
     try {
-      return [JSON.parse(utf8Text(record.value)) as Anomaly]
+      const anomaly = JSON.parse(utf8Text(record.value)) as Anomaly | null
+      if (typeof anomaly?.id === 'string') return [anomaly]
+      throw new InvalidInputError('it is no anomaly')
     } catch (error) {
       this.#options.log.error(
         { offset: record.offset, partition: record.partition, error: describeError(error) },

@@ -9,21 +9,23 @@ export function severityOf(novelty: number, config: AnomalyConfig): Severity {
 
 /**
  * What a reading's novelty does to the anomaly of its metric, which it updates: raises one, makes it critical (`raised` again),
- * clears it after enough normal readings in a row, or nothing. A series that is still warming up raises nothing.
+ * clears it after enough normal readings in a row over enough event time, or nothing. A series that is still warming up raises nothing.
  */
-export function advance(track: MetricTrack, novelty: number, warm: boolean, config: AnomalyConfig): 'raised' | 'cleared' | 'none' {
+export function advance(track: MetricTrack, novelty: number, tsMs: number, warm: boolean, config: AnomalyConfig): 'raised' | 'cleared' | 'none' {
   const { raised } = track
   if (raised === null) {
     if (novelty < config.alertThreshold || !warm) return 'none'
-    track.raised = { severity: severityOf(novelty, config), normalReadings: 0 }
+    track.raised = { severity: severityOf(novelty, config), normalReadings: 0, abnormalTs: tsMs }
     return 'raised'
   }
   if (raised.severity === 'warning' && warm && severityOf(novelty, config) === 'critical') {
-    track.raised = { severity: 'critical', normalReadings: 0 }
+    track.raised = { severity: 'critical', normalReadings: 0, abnormalTs: tsMs }
     return 'raised'
   }
   raised.normalReadings = novelty < config.normalBelow ? raised.normalReadings + 1 : 0
-  if (raised.normalReadings < config.clearAfterReadings) return 'none'
+  // A clock that was set back counts from where it is now.
+  if (novelty >= config.alertThreshold || tsMs < raised.abnormalTs) raised.abnormalTs = tsMs
+  if (raised.normalReadings < config.clearAfterReadings || tsMs - raised.abnormalTs < config.clearAfterMs) return 'none'
   track.raised = null
   return 'cleared'
 }

@@ -84,6 +84,29 @@ test('a shift is raised once, explained, and cleared when readings have been nor
   assert.notEqual(raised.id, cleared.id)
 })
 
+test('a fast series stays one anomaly while abnormal readings come back within the time that normal must last', () => {
+  const bench = new Bench()
+  const random = seededRandom(5)
+  const sayFast = (value: number): void => bench.say({ speed: value }, { ts: START_TS + bench.offset })
+  for (let i = 0; i < 2_000; i++) sayFast(20 + gaussian(random))
+  for (let burst = 0; burst < 5; burst++) {
+    for (let i = 0; i < 3; i++) sayFast(300)
+    for (let i = 0; i < 900; i++) sayFast(20 + gaussian(random))
+    if (burst === 2) bench.restart()
+  }
+  assert.deepEqual(bench.phases(), ['raised speed value'])
+  for (let i = 0; i < 11_000; i++) sayFast(20 + gaussian(random))
+  assert.deepEqual(bench.phases().slice(0, 2), ['raised speed value', 'cleared speed value'])
+  assert.ok((bench.anomalies[1]?.ts ?? 0) - START_TS > 2_000 + 4 * 903 + 10_000 - 1)
+})
+
+test('a clock that is set back does not keep an anomaly open', () => {
+  const bench = new Bench()
+  bench.sayAll('temperature', [...noise(1_000), ...noise(3, 90, 2)])
+  for (const value of noise(200, 20, 3)) bench.say({ temperature: value }, { ts: START_TS - 1_000_000_000 + bench.offset * 1_000 })
+  assert.deepEqual(bench.phases(), ['raised temperature value', 'cleared temperature value'])
+})
+
 test('a series that is still being learnt raises nothing', () => {
   const bench = new Bench()
   bench.sayAll('temperature', [...noise(100), 500, ...noise(20)])

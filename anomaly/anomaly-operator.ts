@@ -115,7 +115,7 @@ export class AnomalyOperator implements ReadingOperator<DeviceAnomalyState> {
     }
     const novelty = noveltyOf(this.#detectors, track, value, reading.ts)
     const severityBefore = track.raised?.severity
-    const phase = advance(track, novelty, isWarm(this.#detectors, track), this.#config)
+    const phase = advance(track, novelty, reading.ts, isWarm(this.#detectors, track), this.#config)
     if (phase !== 'none') {
       const finding = findingOf(this.#detectors, track, value, reading.ts)
       this.#emit(state, out, {

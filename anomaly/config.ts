@@ -31,6 +31,13 @@ export const AnomalyConfigSchema = Type.Object(
       description:
         'readings in a row, 1 to 100000, that must be normal before an anomaly is cleared; repeats of one event within them stay one anomaly',
     }),
+    clearAfterMs: Type.Integer({
+      minimum: 0,
+      maximum: 86_400_000,
+      default: 10_000,
+      description:
+        'ms of event time, up to a day, since the last reading that would raise it: a fast series does not open and clear an anomaly many times a second',
+    }),
     metricsPerDeviceMax: Type.Integer({
       minimum: 1,
       maximum: 4_096,

@@ -10,6 +10,8 @@ export interface Raised {
   severity: 'warning' | 'critical'
   /** Normal readings in a row since its latest abnormal one. */
   normalReadings: number
+  /** Event time of the latest reading that would raise it, epoch ms. */
+  abnormalTs: number
 }
 
 /** One metric of one device: its kind decides which detector its state belongs to. */

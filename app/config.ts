@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { TSchema } from 'typebox'
 import { ConfigError, describeError, type ConfigFault } from '../kernel/errors.ts'
-import { compileSchema } from '../kernel/schema.ts'
+import { compileSchema, type SchemaFault } from '../kernel/schema.ts'
 import { crossCheck, SECTIONS, type Config } from './config-sections.ts'
 
 /** File read when no other is named; absent is fine. */
@@ -28,10 +28,10 @@ export function loadConfig(sources: ConfigSources): Config {
   const file = readConfigFile(sources, faults)
   const config: Record<string, unknown> = {}
   for (const name of Object.keys(file)) {
-    if (!(name in SECTIONS)) faults.push({ key: name, problem: 'is not a known section', allowed: Object.keys(SECTIONS).join(', ') })
+    if (!Object.hasOwn(SECTIONS, name)) faults.push({ key: name, problem: 'is not a known section', allowed: Object.keys(SECTIONS).join(', ') })
   }
   for (const [name, schema] of Object.entries(SECTIONS)) {
-    config[name] = loadSection(name, schema, file[name], sources.env, faults)
+    config[name] = loadSection(name, schema, Object.hasOwn(file, name) ? file[name] : undefined, sources.env, faults)
   }
   if (faults.length === 0) faults.push(...crossCheck(config as Config))
   if (faults.length > 0) throw new ConfigError(faults)
@@ -81,14 +81,41 @@ function loadSection(name: string, schema: TSchema, fromFile: unknown, env: Conf
   applyEnvironment(name, [], schema, values, env, variables)
   const checked = compileSchema(schema)(values)
   if (checked.status === 'valid') return checked.value
-  for (const fault of checked.faults) {
-    const variable = variables.get(fault.path)
+  for (const fault of onePerSetting(checked.faults)) {
+    const variable = variableOf(fault.path, variables)
     const value = fault.path.split('.').reduce<unknown>((inner, key) => (inner as Json | undefined)?.[key], values)
     const shown = value === undefined || typeof value === 'object' ? '' : `${JSON.stringify(value)} `
     const key = `${name}.${fault.path}${variable === undefined ? '' : ` (${variable})`}`
-    faults.push({ key, problem: `${shown}${fault.problem}`, allowed: allowedOf(schema, fault.path, fault.allowed) })
+    const choices = choicesOf(schemaAt(schema, fault.path))
+    const problem = choices === undefined ? fault.problem : 'is not one of the allowed values'
+    faults.push({ key, problem: `${shown}${problem}`, allowed: choices?.join(', ') ?? allowedOf(schema, fault.path, fault.allowed) })
   }
   return undefined
+}
+
+/** A value that fits none of several schemas has a fault for each of them; a person has one setting to mend. */
+function onePerSetting(faults: readonly SchemaFault[]): SchemaFault[] {
+  return [...new Map(faults.toReversed().map((fault) => [fault.path, fault])).values()].toReversed()
+}
+
+/** The variable that set a path or what is around it: a list comes whole from one variable. */
+function variableOf(path: string, variables: ReadonlyMap<string, string>): string | undefined {
+  const keys = path.split('.')
+  for (let length = keys.length; length > 0; length--) {
+    const variable = variables.get(keys.slice(0, length).join('.'))
+    if (variable !== undefined) return variable
+  }
+  return undefined
+}
+
+function schemaAt(schema: TSchema, path: string): TSchema | undefined {
+  return path.split('.').reduce<TSchema | undefined>((inner, key) => (inner === undefined ? undefined : propertiesOf(inner)?.[key]), schema)
+}
+
+/** The values of a setting that takes one of a list. */
+function choicesOf(schema: TSchema | undefined): unknown[] | undefined {
+  const { anyOf } = (schema ?? {}) as { anyOf?: { const?: unknown }[] }
+  return anyOf?.every((each) => each.const !== undefined) === true ? anyOf.map((each) => each.const) : undefined
 }
 
 /** Puts what the environment says over what the file says; remembers which variable set which path. */
@@ -115,7 +142,7 @@ function propertiesOf(schema: TSchema): Record<string, TSchema> | undefined {
 
 /** What a setting may be, from its schema: range or list, then what it is for. */
 function allowedOf(schema: TSchema, path: string, fallback: string): string {
-  const property = path.split('.').reduce<TSchema | undefined>((inner, key) => (inner === undefined ? undefined : propertiesOf(inner)?.[key]), schema) as Json | undefined
+  const property = schemaAt(schema, path) as Json | undefined
   if (property === undefined) return fallback
   const range = property.minimum === undefined && property.maximum === undefined ? '' : ` from ${String(property.minimum ?? '-∞')} to ${String(property.maximum ?? '∞')}`
   const type = typeof property.type === 'string' ? property.type : fallback

@@ -1,8 +1,8 @@
-import { accessSync, chmodSync, constants, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { accessSync, chmodSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { describeError, EnvironmentError, StoreError } from '../kernel/errors.ts'
+import { describeError, StoreError } from '../kernel/errors.ts'
 import { writeFileAtomically } from '../kernel/files.ts'
+import { FolderLock } from './folder-lock.ts'
 
 /** Grows when a released version can no longer read what a newer one writes; each step has a migration. */
 const FORMAT_VERSION = 1
@@ -32,92 +32,81 @@ function makeFolder(path: string): void {
 /** The one folder of all state: who owns it, which format it has, where its platform listens. */
 export class DataFolder {
   readonly path: string
+  readonly #lock: FolderLock
 
   constructor(path: string) {
     this.path = resolve(path)
+    this.#lock = new FolderLock(this.path)
   }
 
   /** Makes the folder if need be, checks format and ownership, and claims it for this process. */
   async open(): Promise<void> {
     try {
       makeFolder(this.path)
-      chmodSync(this.path, 0o700)
       accessSync(this.path, constants.R_OK | constants.W_OK | constants.X_OK)
     } catch (error) {
-      throw new StoreError('STORE_UNUSABLE', `the data folder ${this.path} cannot be written: ${describeError(error)}`, {
-        cause: error,
-        remedy: 'Give this user the right to write there, or name another folder with FLEETPULSE_DATA.',
-      })
+      throw unusable(this.path, error)
     }
-    await this.#checkFormat()
-    await this.#claim()
+    const isOurs = this.#checkFormat()
+    // A folder that holds other things, someone's home say, keeps its mode: what is secret in ours has its own.
+    if (isOurs || readdirSync(this.path).length === 0) this.#closeToOthers()
+    this.#lock.claim()
+    if (isOurs) return
+    try {
+      await writeFileAtomically(join(this.path, 'format.json'), JSON.stringify({ format: FORMAT_VERSION }))
+    } catch (error) {
+      this.#lock.release()
+      throw unusable(this.path, error)
+    }
   }
 
   async publish(info: RuntimeInfo): Promise<void> {
     await writeFileAtomically(join(this.path, 'runtime.json'), JSON.stringify(info))
   }
 
-  /** Gives the folder back. */
+  /** Gives the folder back, if it is ours to give. */
   close(): void {
+    if (!this.#lock.isHeld) return
     rmSync(join(this.path, 'runtime.json'), { force: true })
-    rmSync(join(this.path, 'lock'), { force: true })
+    this.#lock.release()
   }
 
-  async #checkFormat(): Promise<void> {
-    const path = join(this.path, 'format.json')
-    if (!existsSync(path)) {
-      await writeFileAtomically(path, JSON.stringify({ format: FORMAT_VERSION }))
-      return
+  #closeToOthers(): void {
+    try {
+      chmodSync(this.path, 0o700)
+    } catch (error) {
+      throw unusable(this.path, error)
     }
+  }
+
+  /** True when the folder has our format, false when it has none yet; nothing is changed. */
+  #checkFormat(): boolean {
+    const path = join(this.path, 'format.json')
+    if (!existsSync(path)) return false
+    const remedy = 'Restore the data folder from a backup; nothing was changed.'
     let format: unknown
     try {
-      format = (JSON.parse(readFileSync(path, 'utf8')) as { format?: unknown }).format
+      format = (JSON.parse(readFileSync(path, 'utf8')) as { format?: unknown } | null)?.format
     } catch (error) {
-      throw new StoreError('STORE_CORRUPT', `${path} is damaged: ${describeError(error)}`, { cause: error, remedy: 'Restore the data folder from a backup; nothing was changed.' })
+      throw new StoreError('STORE_CORRUPT', `${path} is damaged: ${describeError(error)}`, { cause: error, remedy })
     }
-    if (typeof format !== 'number' || !Number.isInteger(format)) throw new StoreError('STORE_CORRUPT', `${path} does not name a format`, { remedy: 'Restore the data folder from a backup; nothing was changed.' })
+    if (typeof format !== 'number' || !Number.isInteger(format) || format < 1) {
+      throw new StoreError('STORE_CORRUPT', `${path} does not name a format`, { remedy })
+    }
     if (format > FORMAT_VERSION) {
       throw new StoreError('STORE_NEWER', `the data folder ${this.path} has format ${format}, this version knows up to ${FORMAT_VERSION}`, {
         remedy: 'Start the newer version of Fleetpulse again, or use another folder; nothing was changed.',
       })
     }
-  }
-
-  /** One process per folder: a lock that names a process which still runs is respected, one left by a crash is taken over. */
-  async #claim(): Promise<void> {
-    const path = join(this.path, 'lock')
-    for (let attempt = 0; attempt < 2; attempt++) {
-      try {
-        const file = await open(path, 'wx', 0o600)
-        await file.writeFile(String(process.pid))
-        await file.close()
-        return
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw new StoreError('STORE_UNUSABLE', `cannot write ${path}: ${describeError(error)}`, { cause: error, remedy: 'Make room or give this user the right to write there.' })
-        const owner = Number(readFileSync(path, 'utf8'))
-        if (owner !== process.pid && isFleetpulse(owner)) {
-          throw new EnvironmentError('DATA_IN_USE', `the data folder ${this.path} is in use by process ${owner}`, { remedy: 'Stop that process, or name another folder with FLEETPULSE_DATA.' })
-        }
-        rmSync(path, { force: true })
-      }
-    }
-    throw new EnvironmentError('DATA_IN_USE', `the data folder ${this.path} was claimed by another process just now`, { remedy: 'Start again.' })
+    return true
   }
 }
 
-/** Does a process of this number run, and is it a Node process? A number is reused after a crash or a reboot. */
-function isFleetpulse(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false
-  try {
-    process.kill(pid, 0)
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('node')
-  } catch {
-    return true // no /proc here: the process runs, so the lock holds
-  }
+function unusable(path: string, cause: unknown): StoreError {
+  return new StoreError('STORE_UNUSABLE', `the data folder ${path} cannot be written`, {
+    cause,
+    remedy: 'Give this user the right to write there, make room, or name another folder with FLEETPULSE_DATA.',
+  })
 }
 
 /** Reads where the platform of a data folder listens. */

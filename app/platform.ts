@@ -36,7 +36,10 @@ export class Platform {
   #road: Worker | undefined
   #edge: Assembly | undefined
   #tls: TlsMaterial | undefined
+  #starting: Promise<Ready> | undefined
   #stopping: Promise<void> | undefined
+  /** The road thread was told to stop: its end is no failure. */
+  #roadMayEnd = false
 
   /** `onFailure` is told when a part dies while running: the process should then stop. */
   constructor(options: { config: Config; onFailure: (error: Error) => void }) {
@@ -53,7 +56,18 @@ export class Platform {
     return this.#log
   }
 
-  async start(): Promise<Ready> {
+  start(): Promise<Ready> {
+    this.#starting ??= this.#startAll()
+    return this.#starting
+  }
+
+  /** Drains and frees everything: the edge first, so that nothing new comes in. A start that is under way is finished before. */
+  stop(): Promise<void> {
+    this.#stopping ??= Promise.allSettled([this.#starting]).then(() => this.#stopAll())
+    return this.#stopping
+  }
+
+  async #startAll(): Promise<Ready> {
     await this.#folder.open()
     try {
       const addresses = await this.#startRoad()
@@ -61,19 +75,16 @@ export class Platform {
       this.#edge = await assemble(this.#edgeContext(), ['edge'])
       return await this.#publish(addresses, this.#edge)
     } catch (error) {
-      await this.stop()
+      await this.#stopAll()
       throw error
     }
   }
 
-  /** Drains and frees everything: the edge first, so that nothing new comes in. */
-  stop(): Promise<void> {
-    this.#stopping ??= this.#stopAll()
-    return this.#stopping
-  }
-
   async #stopAll(): Promise<void> {
-    await this.#edge?.stop()
+    this.#roadMayEnd = true
+    const edge = this.#edge
+    this.#edge = undefined
+    await edge?.stop()
     const road = this.#road
     if (road !== undefined) {
       const exited = new Promise<void>((resolve) => road.once('exit', () => resolve()))
@@ -102,12 +113,12 @@ export class Platform {
       })
       road.on('error', (error) => {
         reject(error)
-        if (started) this.#onFailure(error)
+        if (started && !this.#roadMayEnd) this.#onFailure(error)
       })
       road.on('exit', (code) => {
         this.#road = undefined
         reject(new InternalError(`the road thread ended with code ${code}`))
-        if (started && this.#stopping === undefined) this.#onFailure(new InternalError(`the road thread ended with code ${code}`))
+        if (started && !this.#roadMayEnd) this.#onFailure(new InternalError(`the road thread ended with code ${code}`))
       })
     })
   }
@@ -115,13 +126,27 @@ export class Platform {
   #onMessage(message: FromRoad): void {
     if (message.kind === 'tls') {
       this.#tls = message.tls
-      this.#edge?.parts.broker?.reloadTls()
+      this.#reloadTls()
     } else if (message.kind === 'ask') void this.#answer(message.id, message.question)
   }
 
+  /** A certificate that cannot be used must not end the process: the old one serves on. */
+  #reloadTls(): void {
+    try {
+      this.#edge?.parts.broker?.reloadTls()
+    } catch (error) {
+      this.#log.error({ error: describeError(error) }, 'the new server certificate is not used')
+    }
+  }
+
+  /** Who asks waits for a bounded time: what cannot be answered is only logged. */
   async #answer(id: number, question: 'metrics' | 'not-ready'): Promise<void> {
-    if (question === 'metrics') this.#tell({ kind: 'answer', id, answer: await this.#metrics.families() })
-    else this.#tell({ kind: 'answer', id, answer: this.#edge === undefined ? { edge: 'is starting' } : this.#edge.notReady() })
+    try {
+      if (question === 'metrics') this.#tell({ kind: 'answer', id, answer: await this.#metrics.families() })
+      else this.#tell({ kind: 'answer', id, answer: this.#edge === undefined ? { edge: 'is not running' } : this.#edge.notReady() })
+    } catch (error) {
+      this.#log.error({ question, error: describeError(error) }, 'the edge could not answer')
+    }
   }
 
   #tell(message: ToRoad): void {

@@ -73,16 +73,19 @@ function plainError(error: unknown): PlainError {
 
 port.on('message', (message: ToRoad) => {
   if (message.kind === 'answer') answers.get(message.id)?.(message.answer)
-  else {
-    void (assembly?.stop() ?? Promise.resolve()).finally(() => {
-      say({ kind: 'stopped' })
-      port.close()
-    })
-  }
+  else void stop()
 })
 
-start().catch((error: unknown) => {
+const started = start().catch((error: unknown) => {
   log.debug({ error: error instanceof Error ? error.stack : String(error) }, 'road failed to start')
   say({ kind: 'failed', error: plainError(error) })
   port.close()
 })
+
+/** A start that is under way is finished first: half of it could not be stopped. */
+async function stop(): Promise<void> {
+  await started
+  await assembly?.stop()
+  say({ kind: 'stopped' })
+  port?.close()
+}

@@ -1,10 +1,10 @@
-import { accessSync, constants, existsSync, statfsSync } from 'node:fs'
+import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { Command } from 'commander'
 import { request } from 'undici'
 import { CONFIG_FILE, loadConfig } from '../app/config.ts'
-import { readRuntimeInfo } from '../app/data-folder.ts'
+import { readRuntimeInfo, type RuntimeInfo } from '../app/data-folder.ts'
 import type { Config } from '../app/config-sections.ts'
 import { ConfigError, describeError } from '../kernel/errors.ts'
 import { EXIT } from './failure.ts'
@@ -19,6 +19,8 @@ interface Finding {
 const NODE_MIN = [20, 19, 4] as const
 /** Less than this and a day of readings may not fit. */
 const FREE_BYTES_MIN = 1024 ** 3
+/** A platform that does not answer in this time does not work. */
+const ANSWER_TIMEOUT_MS = 5_000
 
 export function doctorCommand(): Command {
   return new Command('doctor')
@@ -35,9 +37,9 @@ async function doctor(options: { data?: string; config?: string; json?: boolean 
   const config = checkConfig(options, findings)
   if (config !== undefined) {
     findings.push(checkFolder(config.platform.dataDirectory))
-    const runtime = readRuntimeInfo(config.platform.dataDirectory)
+    const runtime = findPlatform(config.platform.dataDirectory, findings)
     if (runtime === null) findings.push(...(await checkPorts(config)))
-    else findings.push(await checkPlatform(runtime.api))
+    else if (runtime !== undefined) findings.push(await checkPlatform(runtime.api))
   }
   const bad = findings.filter((finding) => finding.status === 'bad').length
   if (options.json === true) process.stdout.write(`${JSON.stringify({ healthy: bad === 0, findings })}\n`)
@@ -78,7 +80,9 @@ function checkConfig(options: { data?: string; config?: string }, findings: Find
 
 function checkFolder(folder: string): Finding {
   const path = resolve(folder)
-  const existing = existsSync(path) ? path : dirname(path)
+  let existing = path
+  while (!existsSync(existing)) existing = dirname(existing)
+  if (!statSync(existing).isDirectory()) return { check: 'data folder', status: 'bad', detail: `${existing} is not a folder` }
   try {
     accessSync(existing, constants.W_OK)
   } catch (error) {
@@ -87,6 +91,16 @@ function checkFolder(folder: string): Finding {
   const { bavail, bsize } = statfsSync(existing)
   const freeBytes = bavail * bsize
   return { check: 'data folder', status: freeBytes < FREE_BYTES_MIN ? 'bad' : 'good', detail: `${path}, ${(freeBytes / 1024 ** 3).toFixed(1)} GiB free` }
+}
+
+/** Undefined when what the folder says cannot be read. */
+function findPlatform(folder: string, findings: Finding[]): RuntimeInfo | null | undefined {
+  try {
+    return readRuntimeInfo(folder)
+  } catch (error) {
+    findings.push({ check: 'platform', status: 'bad', detail: describeError(error) })
+    return undefined
+  }
 }
 
 async function checkPorts(config: Config): Promise<Finding[]> {
@@ -105,7 +119,7 @@ function checkPort(port: number): Promise<Omit<Finding, 'check'>> {
 
 async function checkPlatform(api: string): Promise<Finding> {
   try {
-    const { statusCode, body } = await request(`${api}/readyz`)
+    const { statusCode, body } = await request(`${api}/readyz`, { headersTimeout: ANSWER_TIMEOUT_MS, bodyTimeout: ANSWER_TIMEOUT_MS, reset: true })
     const text = await body.text()
     return { check: 'platform', status: statusCode === 200 ? 'good' : 'bad', detail: `${api} answers ${text}` }
   } catch (error) {

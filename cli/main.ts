@@ -9,6 +9,8 @@ import { simulateCommand } from './simulate.ts'
 import { startCommand } from './start.ts'
 import { packageVersion } from './version.ts'
 
+const ALIVE_MS = 60_000
+
 const program = new Command('fleetpulse')
   .description('Streaming telemetry and anomaly detection for fleets of devices.')
   .version(packageVersion())
@@ -21,11 +23,22 @@ const program = new Command('fleetpulse')
   })
 
 for (const command of [startCommand, provisionCommand, simulateCommand, replayCommand, scoreCommand, benchCommand, doctorCommand]) {
-  program.addCommand(command().copyInheritedSettings(program))
+  inherit(program, command())
 }
 
+/** Settings go to every level of commands: an unknown option ends with 2 wherever it stands. */
+function inherit(parent: Command, command: Command): void {
+  command.copyInheritedSettings(parent)
+  for (const inner of command.commands) inner.copyInheritedSettings(command)
+  parent.addCommand(command)
+}
+
+// The platform's timers do not keep a process alive: a command that waits, for a broker to come back say, must not just end.
+const alive = setInterval(() => undefined, ALIVE_MS)
 try {
   await program.parseAsync()
 } catch (error) {
   process.exitCode = reportFailure(error, process.argv.includes('--json'))
+} finally {
+  clearInterval(alive)
 }

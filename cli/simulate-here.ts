@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join as pathOf } from 'node:path'
 import type { Ready } from '../app/platform.ts'
 import { describeError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
@@ -21,16 +21,18 @@ const INFLIGHT_MAX = 20
 /** The first fault comes when detectors know the devices, then one a minute. */
 const FAULTS = { quietMs: 90_000, everyMs: 60_000, lastsMs: 20_000 }
 
-/** Runs a small fleet against the platform that was just started; its certificates are kept in the data folder for the next start. */
-export async function simulateHere(options: { devices: number; ready: Ready; log: Logger }): Promise<RunningSimulation> {
+/**
+ * Runs a small fleet against the platform that was just started; its certificates are kept in the data folder for the next start.
+ * The platform runs on when the fleet cannot join.
+ */
+export function simulateHere(options: { devices: number; ready: Ready; log: Logger }): RunningSimulation {
   const { devices, ready, log } = options
   const api = ApiClient.find({ data: ready.data })
   const est = estAddress(api, {})
-  await ensureSimulatedTypes(api)
   const enrol = async (device: string, type: string): Promise<DeviceBundle> => {
-    const folder = join(ready.data, 'simulated-devices', device)
+    const folder = pathOf(ready.data, 'simulated-devices', device)
     const kept = await readDeviceBundle(folder)
-    if (kept !== undefined && kept.caPem === readFileSync(join(ready.data, 'pki', 'ca.pem'), 'utf8')) return kept
+    if (kept !== undefined && kept.caPem === readFileSync(pathOf(ready.data, 'pki', 'ca.pem'), 'utf8')) return kept
     const bundle = await enrolOverEst(api, est, device, type)
     await writeDeviceBundle(folder, bundle)
     return bundle
@@ -48,15 +50,16 @@ export async function simulateHere(options: { devices: number; ready: Ready; log
     inflightMax: INFLIGHT_MAX,
     faults: FAULTS,
   })
-  try {
+  const join = async (): Promise<void> => {
+    await ensureSimulatedTypes(api)
     await fleet.connect()
     fleet.run()
-  } catch (error) {
-    log.error({ error: describeError(error) }, 'the simulated fleet could not join')
   }
+  const joined = join().catch((error: unknown) => log.error({ error: describeError(error) }, 'the simulated fleet could not join'))
   return {
     stop: async () => {
       fleet.stop()
+      await joined
       await api.close()
     },
   }

@@ -7,6 +7,7 @@ import { Fleet } from '../simulators/fleet.ts'
 import { measureStored, StoredLatencyProbe, type StoreView } from '../simulators/store-check.ts'
 import { ApiClient, type PlatformOptions } from './api-client.ts'
 import { enrolOverEst, estAddress } from './enrol.ts'
+import { EXIT } from './failure.ts'
 import { duration, positiveNumber, wholeNumber } from './options.ts'
 import { progressBar } from './progress.ts'
 import { ensureSimulatedTypes } from './simulated-types.ts'
@@ -55,49 +56,54 @@ export function simulateCommand(): Command {
 async function simulate(options: SimulateOptions): Promise<void> {
   const api = ApiClient.find(options)
   const bar = progressBar(options.json !== true)
+  let fleet: Fleet | undefined
   try {
     const port = options.port ?? api.runtime?.mqtts
     if (port === undefined) throw new EnvironmentError('PLATFORM_UNREACHABLE', 'the address of the broker is not known', { remedy: 'Name it with --port.' })
     await ensureSimulatedTypes(api)
-    const fleet = newFleet(options, api, port, bar)
+    fleet = newFleet(options, api, port, bar)
     await fleet.connect()
-    const store: StoreView = { readings: (query) => api.get(`/readings?${query}`) }
-    const probe = new StoredLatencyProbe({ fleet, store, clock: systemClock })
-    const startedMs = systemClock.monotonicMs()
-    fleet.run()
-    probe.start()
-    await publishFor(options.duration, fleet, bar)
-    fleet.pause()
-    await waitFor(() => fleet.totals().unacked === 0)
-    const seconds = (systemClock.monotonicMs() - startedMs) / 1_000
-    await probe.stop()
-    const stored = await measureStored({ fleet, store, clock: systemClock, timeoutMs: SETTLE_TIMEOUT_MS, onProgress: (done, total) => bar.update('checking the store', done, total) })
-    const rejected = await countRejected(api, fleet)
-    fleet.stop()
+    const report = await runFleet(fleet, options, api, bar)
     bar.stop()
-    const totals = fleet.totals()
-    const report = {
-      devices: options.devices,
-      seed: options.seed,
-      seconds: Number(seconds.toFixed(3)),
-      sent: totals.sent,
-      acked: totals.acked,
-      rejected,
-      lost: stored.lost,
-      duplicated: stored.duplicated,
-      outOfOrder: stored.outOfOrder,
-      reconnects: totals.reconnects,
-      ackedPerS: Math.round(totals.acked / seconds),
-      publishToPubackMs: fleet.ackLatencies.percentiles(),
-      publishToStoredMs: probe.latencies.percentiles(),
-      faults: fleet.faults,
-    }
     if (options.report !== undefined) await writeFile(options.report, `${JSON.stringify(report, null, 2)}\n`)
     process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : `${describeReport(report)}\n`)
-    if (report.lost > 0 || report.duplicated > 0) process.exitCode = 1
+    if (report.lost > 0 || report.duplicated > 0) process.exitCode = EXIT.failed
   } finally {
+    fleet?.stop()
     bar.stop()
     await api.close()
+  }
+}
+
+async function runFleet(fleet: Fleet, options: SimulateOptions, api: ApiClient, bar: ReturnType<typeof progressBar>) {
+  const store: StoreView = { readings: (query) => api.get(`/readings?${query}`) }
+  const probe = new StoredLatencyProbe({ fleet, store, clock: systemClock })
+  const startedMs = systemClock.monotonicMs()
+  fleet.run()
+  probe.start()
+  await publishFor(options.duration, fleet, bar)
+  fleet.pause()
+  await waitFor(() => fleet.totals().unacked === 0)
+  const seconds = (systemClock.monotonicMs() - startedMs) / 1_000
+  await probe.stop()
+  const stored = await measureStored({ fleet, store, clock: systemClock, timeoutMs: SETTLE_TIMEOUT_MS, onProgress: (done, total) => bar.update('checking the store', done, total) })
+  const rejected = await countRejected(api, fleet)
+  const totals = fleet.totals()
+  return {
+    devices: options.devices,
+    seed: options.seed,
+    seconds: Number(seconds.toFixed(3)),
+    sent: totals.sent,
+    acked: totals.acked,
+    rejected,
+    lost: stored.lost,
+    duplicated: stored.duplicated,
+    outOfOrder: stored.outOfOrder,
+    reconnects: totals.reconnects,
+    ackedPerS: Math.round(totals.acked / seconds),
+    publishToPubackMs: fleet.ackLatencies.percentiles(),
+    publishToStoredMs: probe.latencies.percentiles(),
+    faults: fleet.faults,
   }
 }
 

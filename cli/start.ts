@@ -35,7 +35,7 @@ async function start(options: StartOptions): Promise<void> {
   const env = options.data === undefined ? process.env : { ...process.env, FLEETPULSE_DATA: options.data }
   const config = loadConfig({ env, file: options.config ?? CONFIG_FILE, fileRequired: options.config !== undefined })
   if (options.validate === true) {
-    process.stdout.write('the configuration is valid\n')
+    process.stdout.write(options.json === true ? '{"valid":true}\n' : 'the configuration is valid\n')
     return
   }
   const quiet = options.printReady === true || options.json === true
@@ -61,9 +61,10 @@ async function start(options: StartOptions): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(EXIT.done))
   for (const name of unknownVariables(process.env)) platform.log.warn({ variable: name }, 'this variable sets nothing here: see docs/configuration.md')
   const ready = await platform.start()
+  if (stopping) return
   if (quiet) process.stdout.write(`${JSON.stringify(ready)}\n`)
   else printWelcome(ready, options.simulate)
-  if (options.simulate > 0) simulation = await simulateHere({ devices: options.simulate, ready, log: platform.log })
+  if (options.simulate > 0) simulation = simulateHere({ devices: options.simulate, ready, log: platform.log })
 }
 
 function printWelcome(ready: Ready, simulated: number): void {

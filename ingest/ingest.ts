@@ -1,4 +1,4 @@
-import type { DeviceType } from '../contracts/device.ts'
+import type { DeviceType, MetricKind } from '../contracts/device.ts'
 import { DEVICE_MESSAGE, type DeviceMessage } from '../contracts/device-message.ts'
 import type { RegistryView } from '../contracts/registry-view.ts'
 import { deviceKey, TOPICS } from '../contracts/topics.ts'
@@ -31,6 +31,8 @@ export interface IngestOptions {
 interface KnownDevice {
   type: DeviceType
   envelope: DeviceEnvelope
+  /** Kinds of the metrics seen for the type; the catalogue's own map, which grows. */
+  metrics: ReadonlyMap<string, MetricKind>
 }
 
 /** From a door to the log: decodes, validates, appends, and says `done` only when it is on disk. */
@@ -39,9 +41,12 @@ export class Ingest implements Service, UplinkSink {
   readonly #options: IngestOptions
   readonly #catalogue: MetricCatalogue
   readonly #batch: TurnBatch
-  readonly #devices = new Map<string, KnownDevice>()
+  /** By tenant and device: no key is put together for a publish. */
+  readonly #devices = new Map<string, Map<string, KnownDevice>>()
   readonly #readings
   readonly #rejected
+  /** Readings since the counter was told: it is told once per append, not once per reading. */
+  #uncounted = 0
   #started = false
 
   constructor(options: IngestOptions) {
@@ -52,7 +57,11 @@ export class Ingest implements Service, UplinkSink {
       eventLog: options.eventLog,
       clock: options.clock,
       pendingBytesMax: options.config.pendingBytesMax,
-      onAppended: (seconds) => appendSeconds.observe(seconds),
+      onAppended: (seconds) => {
+        appendSeconds.observe(seconds)
+        this.#readings.inc(this.#uncounted)
+        this.#uncounted = 0
+      },
     })
     this.#readings = options.metrics.counter('ingest_readings_total', 'Readings accepted and appended')
     this.#rejected = options.metrics.counter('ingest_rejected_readings_total', 'Readings set aside', ['reason'])
@@ -95,8 +104,7 @@ export class Ingest implements Service, UplinkSink {
   }
 
   #acceptOne(uplink: Uplink, device: KnownDevice, body: unknown, done: (error?: Error) => void): void {
-    const known = this.#catalogue.of(uplink.tenant, device.type.id)
-    const check = checkReading(body, device.type, known, this.#options.config, uplink.receivedAt)
+    const check = checkReading(body, device.type, device.metrics, this.#options.config, uplink.receivedAt)
     if (check.status === 'new-metrics') {
       this.#catalogue.declare(uplink.tenant, device.type.id, check.metrics).then(() => this.#acceptOne(uplink, device, body, done), done)
       return
@@ -114,10 +122,9 @@ export class Ingest implements Service, UplinkSink {
       this.#batch.onDurable(done)
       return
     }
-    const known = this.#catalogue.of(uplink.tenant, device.type.id)
     const messages: { reading?: LogMessage; rejected?: Rejection; part: unknown }[] = []
     for (const part of body) {
-      const check = checkReading(part, device.type, known, this.#options.config, uplink.receivedAt)
+      const check = checkReading(part, device.type, device.metrics, this.#options.config, uplink.receivedAt)
       if (check.status === 'new-metrics') {
         this.#catalogue.declare(uplink.tenant, device.type.id, check.metrics).then(() => this.#acceptArray(uplink, device, body, done), done)
         return
@@ -133,7 +140,7 @@ export class Ingest implements Service, UplinkSink {
   }
 
   #append(message: LogMessage): void {
-    this.#readings.inc()
+    this.#uncounted++
     this.#batch.add(TOPICS.readings, message)
   }
 
@@ -163,11 +170,13 @@ export class Ingest implements Service, UplinkSink {
   #deviceOf(uplink: Uplink): KnownDevice | undefined {
     const type = this.#options.registry.typeOf(uplink.tenant, uplink.device)
     if (type === undefined) return undefined
-    const key = deviceKey(uplink.tenant, uplink.device)
-    const cached = this.#devices.get(key)
+    let devices = this.#devices.get(uplink.tenant)
+    if (devices === undefined) this.#devices.set(uplink.tenant, (devices = new Map()))
+    const cached = devices.get(uplink.device)
     if (cached?.type === type) return cached
-    const fresh = { type, envelope: deviceEnvelope(uplink.tenant, uplink.device, type.id) }
-    this.#devices.set(key, fresh)
+    const metrics = this.#catalogue.of(uplink.tenant, type.id)
+    const fresh = { type, envelope: deviceEnvelope(uplink.tenant, uplink.device, type.id), metrics }
+    devices.set(uplink.device, fresh)
     return fresh
   }
 }

@@ -86,13 +86,20 @@ export class DeviceStates {
 
   /**
    * Saves every state that changed. A state may only become durable after the rows and outputs of the readings it covers,
-   * so each slice is encoded, then `settle` makes those durable, then the slice is stored.
+   * so each slice is encoded, then `settle` makes those durable, then the slice is stored. `exclusively` runs what must not see a batch
+   * half applied: a state that knows a reading and not yet its offset would call it a duplicate after a crash.
    */
-  async save(settle: () => Promise<void>): Promise<number> {
+  async save(exclusively: (run: () => Promise<void>) => Promise<void>, settle: () => Promise<void>): Promise<number> {
     let saved = 0
-    for (let slice = this.#changedSlice(); slice.length > 0; slice = this.#changedSlice()) {
-      const documents = slice.map((state) => this.#document(state))
-      for (const state of slice) state.changed = false
+    for (;;) {
+      let slice: DeviceState[] = []
+      let documents: StateDocument[] = []
+      await exclusively(async () => {
+        slice = this.#changedSlice()
+        documents = slice.map((state) => this.#document(state))
+        for (const state of slice) state.changed = false
+      })
+      if (slice.length === 0) break
       try {
         await settle()
         await Promise.all(documents.map((document, index) => this.#store().put((slice[index] as DeviceState).key, document)))
@@ -103,7 +110,7 @@ export class DeviceStates {
       saved += slice.length
       if (slice.length < SLICE_DEVICES) break
     }
-    this.#spill()
+    await exclusively(async () => this.#spill())
     return saved
   }
 

@@ -49,6 +49,8 @@ export class LedgerPublisher {
   /** Devices whose hours changed and are not written yet. */
   readonly #changedDevices = new Set<DeviceState>()
   readonly #totals = new Map<string, RunningSummary>()
+  /** The one asked for last: nearly always the one asked for next. */
+  #latestSummary: RunningSummary | undefined
   /** Missing numbers per device that are in the sum. */
   readonly #countedMissing = new Map<string, number>()
   #running: Promise<void> = Promise.resolve()
@@ -105,30 +107,46 @@ export class LedgerPublisher {
   async #write(): Promise<void> {
     if (this.#entries === undefined || this.#summaries === undefined) return
     const writes: Promise<unknown>[] = []
+    const hours: { state: DeviceState; hour: LedgerHour }[] = []
     let devices = 0
     for (const state of this.#changedDevices) {
       if (++devices > DEVICES_PER_FLUSH_MAX) break
       this.#changedDevices.delete(state)
       this.#refreshMissing(state)
-      for (const hour of state.ledger.dirty) writes.push(this.#entries.put(`${state.key}/${hour.hour}`, entryOf(state, hour)))
+      for (const hour of state.ledger.dirty) {
+        hours.push({ state, hour })
+        writes.push(this.#entries.put(`${state.key}/${hour.hour}`, entryOf(state, hour)))
+      }
       state.ledger.dirty.clear()
     }
-    for (const summary of this.#totals.values()) {
-      if (!summary.changed) continue
+    const summaries = [...this.#totals.values()].filter((summary) => summary.changed)
+    for (const summary of summaries) {
       summary.changed = false
       const { unsettled, changed: _, ...published } = summary
       writes.push(this.#summaries.put(`${summary.tenant}/${summary.partition}`, { ...published, stored: summary.stored - unsettled }))
     }
-    await Promise.all(writes)
+    try {
+      await Promise.all(writes)
+    } catch (error) {
+      for (const { state, hour } of hours) {
+        state.ledger.dirty.add(hour)
+        this.#changedDevices.add(state)
+      }
+      for (const summary of summaries) summary.changed = true
+      throw error
+    }
   }
 
   #summaryOf(tenant: string, partition: number): RunningSummary {
+    const latest = this.#latestSummary
+    if (latest !== undefined && latest.tenant === tenant && latest.partition === partition) return latest
     const key = `${tenant}/${partition}`
     let summary = this.#totals.get(key)
     if (summary === undefined) {
       summary = { tenant, partition, missing: 0, ...emptyCounts(), unsettled: 0, changed: false }
       this.#totals.set(key, summary)
     }
+    this.#latestSummary = summary
     return summary
   }
 

@@ -2,7 +2,7 @@ import type { ReadingOperator } from '../contracts/operator.ts'
 import type { LoggedReading, RejectedReading } from '../contracts/reading.ts'
 import { deviceKey, TOPICS } from '../contracts/topics.ts'
 import { utf8Text } from '../kernel/bytes.ts'
-import { describeError } from '../kernel/errors.ts'
+import { describeError, TimeoutError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import { LATENCY_BUCKETS_S, type Metrics } from '../kernel/metrics.ts'
 import { systemRandom } from '../kernel/random.ts'
@@ -61,6 +61,7 @@ export class ReadingsWorker implements Service {
   #committedBefore: ReadonlyMap<number, number> = new Map()
   readonly #metrics
   #applying: Promise<void> = Promise.resolve()
+  #checkpointing: Promise<void> = Promise.resolve()
   /** A stop cut a batch short: the states in memory must not be saved. */
   #statesBeyondRows = false
 
@@ -117,14 +118,27 @@ export class ReadingsWorker implements Service {
     this.#consumer = undefined
   }
 
-  /** Saves changed states, then the offsets from which a restart has to read. */
-  async checkpoint(): Promise<void> {
+  /** Saves changed states, then the offsets from which a restart has to read. One after the other: an older one must not come last. */
+  checkpoint(): Promise<void> {
+    const mine = this.#checkpointing.then(() => this.#checkpoint())
+    this.#checkpointing = mine.catch(() => undefined)
+    return mine
+  }
+
+  async #checkpoint(): Promise<void> {
     const readings = Object.fromEntries(this.#next)
     const rejected = Object.fromEntries(this.#nextRejected)
-    await this.#states.save(async () => {
-      await this.#writer.flush()
-      await this.#outputs?.flush()
-    })
+    await this.#states.save(
+      (run) =>
+        this.#exclusively(async () => {
+          if (this.#statesBeyondRows) throw new TimeoutError('stopped before the states could be saved')
+          await run()
+        }),
+      async () => {
+        await this.#writer.flush()
+        await this.#outputs?.flush()
+      },
+    )
     await this.#checkpoints?.put(GROUP, { readings, rejected })
   }
 
@@ -270,9 +284,13 @@ export class ReadingsWorker implements Service {
 
   async #statesOf(readings: readonly LoggedReading[]): Promise<DeviceState[]> {
     const states: DeviceState[] = []
-    for (const reading of readings) {
-      const state = this.#states.get(deviceKey(reading.tenant, reading.device))
-      states.push(state ?? (await this.#states.load(reading.tenant, reading.device, reading.type, reading.partition)))
+    // Readings of one device come in runs: the state of the last one is nearly always that of the next.
+    let latest: DeviceState | undefined
+    for (const { tenant, device, type, partition } of readings) {
+      if (latest === undefined || latest.device !== device || latest.tenant !== tenant) {
+        latest = this.#states.get(deviceKey(tenant, device)) ?? (await this.#states.load(tenant, device, type, partition))
+      }
+      states.push(latest)
     }
     return states
   }

@@ -32,6 +32,8 @@ const TICK_MS = 10
 const PING_MS = 20_000
 const ENROL_AT_ONCE = 8
 const CONNECT_AT_ONCE = 25
+/** A fleet that runs for months remembers its latest faults. */
+const FAULTS_KEPT_MAX = 10_000
 
 /** A seeded fleet: the same seed gives the same devices, values and faults. */
 export class Fleet {
@@ -40,6 +42,7 @@ export class Fleet {
   readonly devices: SimulatedDevice[] = []
   readonly faults: Fault[] = []
   #timers: Timer[] = []
+  #stopped = false
 
   constructor(options: FleetOptions) {
     this.#options = options
@@ -61,6 +64,7 @@ export class Fleet {
     const boot = newId(clock.nowMs()).slice(0, 12)
     let enrolled = 0
     await inSlices(this.plan(), ENROL_AT_ONCE, async ({ id, profile }) => {
+      if (this.#stopped) return
       const bundle = await enrol(id, profile.type)
       this.devices.push(new SimulatedDevice({ id, profile, bundle, host, port: mqttsPort, boot, seed, inflightMax, clock, log, ackLatencies: this.ackLatencies }))
       onProgress?.('enrolled', ++enrolled)
@@ -75,6 +79,7 @@ export class Fleet {
     let connected = 0
     let refusal: unknown
     await inSlices(this.devices, CONNECT_AT_ONCE, async (device) => {
+      if (this.#stopped) return
       try {
         await device.connect()
         onProgress?.('connected', ++connected)
@@ -89,6 +94,7 @@ export class Fleet {
 
   /** Begins to publish, at the asked rate, evenly over the devices. */
   run(): void {
+    if (this.#stopped) return
     const { clock, log, ratePerS, seed, faults } = this.#options
     const startMs = clock.monotonicMs()
     const intervalMs = (1_000 * this.devices.length) / ratePerS
@@ -120,6 +126,7 @@ export class Fleet {
   }
 
   stop(): void {
+    this.#stopped = true
     this.pause()
     for (const device of this.devices) device.stop()
   }
@@ -137,6 +144,7 @@ export class Fleet {
 
   #begin(fault: Fault): void {
     this.faults.push(fault)
+    if (this.faults.length > FAULTS_KEPT_MAX) this.faults.shift()
     const device = this.devices.find((candidate) => candidate.id === fault.device)
     if (device !== undefined) device.fault = fault
     this.#options.log.info({ device: fault.device, metric: fault.metric, kind: fault.kind, untilTs: fault.toTs }, 'simulated fault begins')

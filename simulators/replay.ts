@@ -20,6 +20,8 @@ export interface ReplayOptions {
 /** Readings sent and not yet acknowledged: the default limit of a device. */
 const INFLIGHT_MAX = 100
 const KEEP_ALIVE_S = 60
+/** Well within the keep-alive: between two readings of a slow recording there is nothing else to send. */
+const PING_MS = 20_000
 const PROGRESS_EVERY_MS = 100
 const POLL_MS = 2
 
@@ -43,6 +45,7 @@ export async function replaySeries(options: ReplayOptions): Promise<{ acked: num
   const boot = recordingId(rows)
   let sent = 0
   let progressMs = startMs
+  let pingedMs = startMs
   while (acked < rows.length) {
     if (closed !== undefined) throw new EnvironmentError('CONNECTION_CLOSED', `${device}: ${acked} of ${rows.length} readings were acknowledged before the connection closed`, { cause: closed })
     const nowMs = clock.monotonicMs()
@@ -53,6 +56,10 @@ export async function replaySeries(options: ReplayOptions): Promise<{ acked: num
       sent++
     }
     if (payloads.length > 0) connection.publishAll(payloads)
+    if (nowMs - pingedMs > PING_MS) {
+      connection.ping()
+      pingedMs = nowMs
+    }
     if (nowMs - progressMs > PROGRESS_EVERY_MS) {
       onProgress(acked)
       progressMs = nowMs

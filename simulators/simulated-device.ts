@@ -63,6 +63,11 @@ export class SimulatedDevice {
   get unacked(): number {
     return this.#unacked.size
   }
+  /** Sent and not acknowledged: whether the platform has it is not known. */
+  isUnacked(seq: number): boolean {
+    for (const entry of this.#unacked.values()) if (entry.seq === seq) return true
+    return false
+  }
   get isReady(): boolean {
     return this.#connected && this.#unacked.size < this.#options.inflightMax
   }
@@ -71,6 +76,10 @@ export class SimulatedDevice {
     const { host, port, id, bundle } = this.#options
     const connection = new DeviceConnection({ host, port, device: id, bundle, keepAliveS: KEEP_ALIVE_S, onAcked: (ids) => this.#onAcked(ids), onClosed: (error) => this.#onClosed(error) })
     await connection.open()
+    if (this.#stopping.signal.aborted) {
+      connection.close()
+      return
+    }
     this.#connection = connection
     this.#connected = true
     const again = [...this.#unacked.values()]

@@ -1,7 +1,15 @@
 import { every, sleep, type Clock, type Timer } from '../kernel/time.ts'
 import type { Fleet } from './fleet.ts'
 import { Latencies } from './latencies.ts'
-import type { SimulatedDevice } from './simulated-device.ts'
+
+/** What the check needs to know of a device. */
+export interface CheckedDevice {
+  readonly id: string
+  readonly boot: string
+  /** Readings sent, with sequence numbers from 0. */
+  readonly sent: number
+  isUnacked(seq: number): boolean
+}
 
 export interface StoredItem {
   boot: string | null
@@ -68,7 +76,7 @@ export interface StoredTruth {
  * Reads every device's readings of this run back and compares sequence numbers: acknowledged and not there is lost, there twice is
  * duplicated. Waits for what is still on its way.
  */
-export async function measureStored(options: { fleet: Fleet; store: StoreView; clock: Clock; timeoutMs: number; onProgress: (done: number, total: number) => void }): Promise<StoredTruth> {
+export async function measureStored(options: { fleet: { devices: readonly CheckedDevice[] }; store: StoreView; clock: Clock; timeoutMs: number; onProgress: (done: number, total: number) => void }): Promise<StoredTruth> {
   const { fleet, store, clock } = options
   const truth = { lost: 0, duplicated: 0, outOfOrder: 0 }
   const deadlineMs = clock.monotonicMs() + options.timeoutMs
@@ -86,7 +94,7 @@ export async function measureStored(options: { fleet: Fleet; store: StoreView; c
   return truth
 }
 
-async function readBack(store: StoreView, device: SimulatedDevice): Promise<StoredTruth> {
+async function readBack(store: StoreView, device: CheckedDevice): Promise<StoredTruth> {
   const times = new Uint8Array(device.sent)
   let cursor: string | null = ''
   let outOfOrder = 0
@@ -103,9 +111,9 @@ async function readBack(store: StoreView, device: SimulatedDevice): Promise<Stor
   }
   let lost = 0
   let duplicated = 0
-  for (const count of times) {
-    if (count === 0) lost++
+  for (const [seq, count] of times.entries()) {
+    if (count === 0 && !device.isUnacked(seq)) lost++
     if (count > 1) duplicated += count - 1
   }
-  return { lost: Math.max(0, lost - device.unacked), duplicated, outOfOrder }
+  return { lost, duplicated, outOfOrder }
 }

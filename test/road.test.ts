@@ -35,7 +35,7 @@ after(async () => {
   receiver.close()
 })
 
-test('a device goes wrong, and the alert says why', async () => {
+test('a device goes wrong, and the alert says why', async (t) => {
   const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`
   const created = await platform.post<{ endpoint: { id: string }; secret: string }>('/webhooks', { url })
   assert.equal(created.status, 201, JSON.stringify(created.body))
@@ -48,6 +48,7 @@ test('a device goes wrong, and the alert says why', async () => {
     ca: device.ca,
     protocolVersion: 4,
   })
+  t.after(() => client.end(true))
   const random = seededRandom(4)
   const normal = 400
   const startTs = Date.now() - normal * 1_000
@@ -99,14 +100,14 @@ test('a device goes wrong, and the alert says why', async () => {
   const acknowledged = await platform.post<Alert>(`/alerts/${alert.id}/ack`, { note: 'on my way' })
   assert.equal(acknowledged.body.state, 'acknowledged')
   assert.equal(acknowledged.body.history[0]?.note, 'on my way')
-  await client.endAsync()
 })
 
-test('what a device may not do is refused, and bad payloads are set aside with their reason', async () => {
+test('what a device may not do is refused, and bad payloads are set aside with their reason', async (t) => {
   const device = await platform.provision('pump-2')
   const options = { clientId: 'pump-2', key: device.key, cert: device.cert, ca: device.ca, protocolVersion: 4 as const, reconnectPeriod: 0 }
   await assert.rejects(mqtt.connectAsync(`mqtts://localhost:${platform.ready?.mqtts}`, { ...options, clientId: 'pump-1' }, false))
   const client = await mqtt.connectAsync(`wss://localhost:${platform.ready?.wss}/mqtt`, options)
+  t.after(() => client.end(true))
   assert.equal((await client.subscribeAsync('devices/pump-1/#', { qos: 1 }).catch(() => [{ qos: 128 }]))[0]?.qos, 128)
   await client.publishAsync('devices/pump-2/telemetry', '{"values":', { qos: 1 })
   const { items } = await until('the rejected reading', async () => {
@@ -117,13 +118,13 @@ test('what a device may not do is refused, and bad payloads are set aside with t
   const closed = new Promise((resolve) => client.once('close', () => resolve(true)))
   client.publish('devices/pump-1/telemetry', '{"values":{"pressure":1}}', { qos: 1 })
   assert.equal(await closed, true)
-  client.end(true)
 })
 
-test('a revoked certificate ends the live session in under a second and is refused from then on', async () => {
+test('a revoked certificate ends the live session in under a second and is refused from then on', async (t) => {
   const device = await platform.provision('pump-3')
   const options = { clientId: 'pump-3', key: device.key, cert: device.cert, ca: device.ca, protocolVersion: 4 as const, reconnectPeriod: 0 }
   const client = await mqtt.connectAsync(`mqtts://localhost:${platform.ready?.mqtts}`, options)
+  t.after(() => client.end(true))
   const { items } = await platform.get<{ items: { serial: string }[] }>('/certificates?device=pump-3')
   const closed = new Promise<number>((resolve) => client.once('close', () => resolve(performance.now())))
   const startedAt = performance.now()

@@ -97,6 +97,11 @@ export class WebhookService {
     return { endpoint: viewOf(result.document), secret }
   }
 
+  /** Items in one page at most. */
+  get pageItemsMax(): number {
+    return this.#config.pageItemsMax
+  }
+
   /** Newest first. */
   async list(principal: Principal, page: Page = {}): Promise<{ items: EndpointView[]; next: string | null }> {
     allow(principal, 'read')
@@ -120,7 +125,7 @@ export class WebhookService {
     const switched =
       settings.enabled === undefined ? {} : { enabled: settings.enabled, disabledReason: settings.enabled ? null : 'operator' }
     const changes = { $set: { ...fields, ...switched, updatedAt: this.#clock.nowMs() } }
-    return viewOf(written(await this.#store.endpoints.update(id, changes, expectedVersion ?? endpoint.version), id))
+    return viewOf(written(await this.#store.endpoints.update(id, changes, expectedVersion ?? endpoint.version), id, expectedVersion))
   }
 
   /** A new secret signs at once; the ones before it go on signing beside it for `keepOldMs` (0 to 7 days). */
@@ -145,7 +150,7 @@ export class WebhookService {
     allow(principal, 'write', id)
     await this.#endpoint(principal, id)
     const result = await this.#store.endpoints.delete(id, expectedVersion)
-    if (result.status === 'conflict') throw versionConflict(id)
+    if (result.status === 'conflict') throw versionConflict(id, expectedVersion)
     await this.#store.deliveries.deleteMany({ endpointId: id })
   }
 
@@ -252,14 +257,18 @@ function allow(principal: Principal, action: Action, id?: string): void {
     throw new AccessError('FORBIDDEN', `${principal.kind} ${principal.id} may not ${action} webhooks`)
 }
 
-function written<T>(result: WriteResult<T>, id: string): StoredEndpoint & T {
+function written<T>(result: WriteResult<T>, id: string, expectedVersion?: number): StoredEndpoint & T {
   if (result.status === 'written') return result.document as StoredEndpoint & T
   if (result.status === 'missing') throw new NotFoundError(`there is no webhook endpoint ${id}`)
-  throw versionConflict(id)
+  throw versionConflict(id, expectedVersion)
 }
 
-function versionConflict(id: string): ConflictError {
-  return new ConflictError(`${id} was changed by others`, { remedy: 'Read it again and repeat the change.' })
+/** VERSION_MISMATCH only for who named a version; who did not has lost a race. */
+function versionConflict(id: string, expectedVersion?: number): ConflictError {
+  return new ConflictError(`${id} was changed by others`, {
+    ...(expectedVersion === undefined ? {} : { code: 'VERSION_MISMATCH' }),
+    remedy: 'Read it again and repeat the change.',
+  })
 }
 
 function endpointCursor(cursor: string): string {

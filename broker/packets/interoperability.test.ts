@@ -211,6 +211,16 @@ describe('devices of MQTT 3.1.1 behind the check', () => {
       await back.disconnect()
     }))
 
+  it('of MQTT 3.1 find a zero where 3.1.1 says whether a session was there', () =>
+    withBroker(async (broker) => {
+      const first = { name: 'MQIsdp', level: 3, clientId: 'a', flags: PERSISTENT }
+      for (const _time of [1, 2]) {
+        const device = await Device.connected(broker, first, 0)
+        await device.subscribe('TopicA', 1)
+        await device.disconnect()
+      }
+    }))
+
   it('get one message once or per subscription when two match', () =>
     withBroker(async (broker) => {
       const device = await Device.connected(broker, { clientId: 'a' })

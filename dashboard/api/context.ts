@@ -18,6 +18,9 @@ import type { SeriesStore } from '../../storage/series/series-store.ts'
 import type { ApiConfig } from './config.ts'
 import type { LiveHub } from './live-hub.ts'
 
+/** Where the operator API begins. */
+export const API_PREFIX = '/api/v1'
+
 /** Health of the whole process, over all its threads. */
 export interface Operations {
   /** Prometheus text of every thread. */
@@ -54,6 +57,6 @@ export interface RouteContext extends ApiServices {
   live: LiveHub
   /** Authenticates and asks the authorisation function; throws AccessError. */
   allow(request: FastifyRequest, action: Action, kind: string, id?: string): Principal
-  /** Items per page for a request's `limit`. */
-  pageSize(limit: number | undefined): number
+  /** Items per page for a request's `limit`; `itemsMax` is a bound of the service that is asked. */
+  pageSize(limit: number | undefined, itemsMax?: number): number
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ConflictError, InvalidInputError } from '../../kernel/errors.ts'
 import type { Collection } from '../../storage/documents/documents.ts'
-import type { Api, RouteContext } from './context.ts'
+import { API_PREFIX, type Api, type RouteContext } from './context.ts'
 
 interface KeptAnswer {
   /** Hash of method, path and body: the same key for something else is an error. */
@@ -14,7 +14,7 @@ interface KeptAnswer {
 }
 
 /** Answers that carry secrets are not kept: repeating such a request makes a new one. */
-const UNKEPT = /^\/api\/v1\/(session|enrolment-tokens|webhooks|webhooks\/[^/]+\/rotate-secret)\/?$/
+const UNKEPT = new Set(['/session', '/enrolment-tokens', '/webhooks', '/webhooks/:id/rotate-secret'].map((route) => `${API_PREFIX}${route}`))
 const KEPT_HEADERS = ['content-type', 'etag', 'location'] as const
 const EXPIRED_REMOVED_EVERY = 200
 
@@ -36,7 +36,7 @@ export async function idempotency(api: Api, context: RouteContext): Promise<void
   })
   api.addHook('onSend', async (request, reply, payload) => {
     const key = keys.get(request)
-    if (key !== undefined && reply.statusCode < 500 && typeof payload === 'string') {
+    if (key !== undefined && isFinal(reply.statusCode) && typeof payload === 'string') {
       const headers = Object.fromEntries(KEPT_HEADERS.flatMap((name) => (reply.getHeader(name) === undefined ? [] : [[name, String(reply.getHeader(name))]])))
       await kept.put(key, { request: fingerprint(request), status: reply.statusCode, body: payload, headers, expiresAt: context.clock.nowMs() + context.config.idempotencyLifetimeMs })
       if (++stored % EXPIRED_REMOVED_EVERY === 0) await removeExpired(kept, context)
@@ -50,10 +50,15 @@ export async function idempotency(api: Api, context: RouteContext): Promise<void
   })
 }
 
+/** Failures of ours and "too many" may end differently the next time: they are not kept. */
+function isFinal(status: number): boolean {
+  return status < 500 && status !== 429
+}
+
 /** The key under which an answer is kept: per principal, so that nobody gets another's. Undefined where none was asked for. */
 function keyOf(request: FastifyRequest, context: RouteContext): string | undefined {
   const header = request.headers['idempotency-key']
-  if (request.method !== 'POST' || header === undefined || UNKEPT.test(request.url.split('?')[0] ?? '')) return undefined
+  if (request.method !== 'POST' || header === undefined || UNKEPT.has(request.routeOptions.url ?? '')) return undefined
   if (typeof header !== 'string' || header.length < 1 || header.length > 255) throw new InvalidInputError('Idempotency-Key: it must have 1 to 255 characters', { details: { field: 'idempotency-key' } })
   const principal = context.allow(request, 'read', 'session')
   return createHash('sha256').update(JSON.stringify([principal.tenant, principal.id, header])).digest('hex')

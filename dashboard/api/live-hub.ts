@@ -24,6 +24,14 @@ export interface LiveClient {
   /** Wants readings too: they are many. A device id: the readings of this device only. */
   readings: boolean | string
   send(event: LiveEvent): void
+  /** The platform stops: ends the stream. */
+  end(): void
+}
+
+interface Following {
+  stop: AbortController
+  consumers: Set<Consumer>
+  loops: Promise<void>[]
 }
 
 const FOLLOWED: readonly TopicName[] = [TOPICS.readings, TOPICS.anomalies, TOPICS.alerts, TOPICS.deviceEvents]
@@ -37,7 +45,8 @@ export class LiveHub {
   readonly #clock: Clock
   readonly #log: Logger
   readonly #clients = new Set<LiveClient>()
-  #following: { stop: AbortController; loops: Promise<void>[] } | null = null
+  #following: Following | null = null
+  #stopped = false
 
   constructor(options: { eventLog: EventLog; clock: Clock; log: Logger }) {
     this.#eventLog = options.eventLog
@@ -49,45 +58,82 @@ export class LiveHub {
     return this.#clients.size
   }
 
-  /** Adds a watcher; answers the way to remove it. */
+  /** Adds a watcher; answers the way to remove it. After `stop` the watcher is ended at once. */
   add(client: LiveClient): () => void {
+    if (this.#stopped) {
+      client.end()
+      return () => undefined
+    }
     this.#clients.add(client)
     this.#following ??= this.#follow()
     return () => {
       this.#clients.delete(client)
-      if (this.#clients.size === 0) void this.stop()
+      if (this.#clients.size === 0) void this.#unfollow()
     }
   }
 
+  /** Ends every stream. */
   async stop(): Promise<void> {
+    this.#stopped = true
+    for (const client of this.#clients) client.end()
+    this.#clients.clear()
+    await this.#unfollow()
+  }
+
+  async #unfollow(): Promise<void> {
     const following = this.#following
+    if (following === null) return
     this.#following = null
-    following?.stop.abort()
-    await Promise.all(following?.loops ?? [])
+    following.stop.abort()
+    // A closed consumer ends its poll: nobody waits for the next record.
+    await Promise.all(Array.from(following.consumers, (consumer) => this.#close(consumer)))
+    await Promise.all(following.loops)
   }
 
-  #follow(): { stop: AbortController; loops: Promise<void>[] } {
+  #follow(): Following {
     const stop = new AbortController()
+    const consumers = new Set<Consumer>()
     const group = `live-${newId(this.#clock.nowMs())}`
-    return { stop, loops: FOLLOWED.map((topic) => this.#run(topic, group, stop.signal)) }
+    return { stop, consumers, loops: FOLLOWED.map((topic) => this.#run(topic, group, consumers, stop.signal)) }
   }
 
-  async #run(topic: TopicName, group: string, signal: AbortSignal): Promise<void> {
+  async #run(topic: TopicName, group: string, consumers: Set<Consumer>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       let consumer: Consumer | undefined
       try {
         consumer = await this.#eventLog.consume({ group, topic, from: 'latest' })
+        consumers.add(consumer)
         while (!signal.aborted) for (const record of await consumer.poll(POLL_RECORDS_MAX, POLL_WAIT_MS)) this.#dispatch(record)
       } catch (error) {
-        this.#log.warn({ topic, error: describeError(error) }, 'live stream interrupted, trying again')
+        if (!signal.aborted) this.#log.warn({ topic, error: describeError(error) }, 'live stream interrupted, trying again')
         await sleep(this.#clock, RETRY_MS, signal)
-      } finally {
-        await consumer?.close()
       }
+      if (consumer === undefined) continue
+      consumers.delete(consumer)
+      await this.#close(consumer)
     }
   }
 
+  /** A consumer that cannot be closed is the log's trouble: nobody waits for it here, and nothing may be thrown into nowhere. */
+  async #close(consumer: Consumer): Promise<void> {
+    try {
+      await consumer.close()
+    } catch (error) {
+      this.#log.warn({ error: describeError(error) }, 'live stream not closed cleanly')
+    }
+  }
+
+  /** One record that cannot be read must not interrupt the stream. */
   #dispatch(record: LogRecord): void {
+    try {
+      this.#send(record)
+    } catch (error) {
+      const { topic, partition, offset } = record
+      this.#log.warn({ topic, partition, offset, error: describeError(error) }, 'record left out of the live stream')
+    }
+  }
+
+  #send(record: LogRecord): void {
     let event: LiveEvent | undefined
     for (const client of this.#clients) {
       if (record.schema === READING && !wantsReading(client, record.key)) continue

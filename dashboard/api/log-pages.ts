@@ -1,6 +1,6 @@
 import type { TopicName } from '../../contracts/topics.ts'
 import { utf8Text } from '../../kernel/bytes.ts'
-import type { EventLog } from '../../storage/event-log/event-log.ts'
+import type { EventLog, LogRecord } from '../../storage/event-log/event-log.ts'
 import { decodeCursor, encodeCursor } from './lists.ts'
 
 /** Records read from the log at once while looking for matches. */
@@ -38,14 +38,25 @@ export async function readBackwards<T>(query: BackwardQuery<T>): Promise<{ items
       for (const record of records.toReversed()) {
         end = record.offset
         scanned++
-        const message = JSON.parse(utf8Text(record.value)) as T
-        if (wanted(message)) items.push({ partition, offset: record.offset, message })
+        const message = parse<T>(record)
+        if (message !== null && wanted(message)) items.push({ partition, offset: record.offset, message })
         if (items.length === limit || scanned >= scanMax) return { items, next: encodeCursor({ partition, before: record.offset }) }
       }
       if (records.length === 0) break
     }
   }
   return { items, next: null }
+}
+
+/** Null for what is no JSON object: something else wrote it, and it must not hide what lies behind it. */
+function parse<T>(record: LogRecord): T | null {
+  try {
+    const message: unknown = JSON.parse(utf8Text(record.value))
+    return typeof message === 'object' ? (message as T | null) : null
+  } catch (error) {
+    if (error instanceof SyntaxError) return null
+    throw error
+  }
 }
 
 interface Place {

@@ -53,6 +53,7 @@ export function problemHandler(log: Logger) {
       const errors = error.validation.map((fault) => ({ field: fieldOf(error.validationContext, fault), problem: problemOf(fault) }))
       return sendProblem(reply, 400, 'INVALID_INPUT', errors.map(({ field, problem }) => `${field} ${problem}`).join('; '), errors)
     }
+    if (error instanceof AccessError && error.code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer') // RFC 9110 §15.5.2
     if (error instanceof FleetpulseError) return sendProblem(reply, statusOf(error), error.code, [error.message, error.remedy].filter(Boolean).join(' '), fieldErrors(error))
     if (typeof error.statusCode === 'number' && error.statusCode >= 400 && error.statusCode < 500) return sendProblem(reply, error.statusCode, error.code, error.message)
     log.error({ method: request.method, url: request.url, requestId: request.id, error: describeError(error), stack: error.stack }, 'request failed')

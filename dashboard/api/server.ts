@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { describeError, EnvironmentError } from '../../kernel/errors.ts'
 import type { Service } from '../../kernel/service.ts'
 import { openApiDocument } from './openapi.ts'
-import type { Api, ApiServices, RouteContext } from './context.ts'
+import { API_PREFIX, type Api, type ApiServices, type RouteContext } from './context.ts'
 import { idempotency } from './idempotency.ts'
 import { LiveHub } from './live-hub.ts'
 import { RouteMethods } from './methods.ts'
@@ -31,6 +31,9 @@ import { windowRoutes } from './routes/windows.ts'
 
 /** Node reads no longer request heads than this (`--max-http-header-size`), and so no longer parameters. */
 const REQUEST_HEAD_BYTES_MAX = 16_384
+
+/** How long a stop waits for requests under way, in ms: well within what a service may take to stop. */
+const DRAIN_MS = 1_500
 
 /** The operator API, the live stream, plain operations and the page, on one port. */
 export class ApiServer implements Service {
@@ -57,6 +60,7 @@ export class ApiServer implements Service {
     try {
       await this.#server.listen({ host: config.host, port: config.port })
     } catch (error) {
+      await this.stop()
       throw listenError(error, config.host, config.port)
     }
     const { port } = this.#server.server.address() as AddressInfo
@@ -64,11 +68,15 @@ export class ApiServer implements Service {
     this.#origin = `http://${host === '0.0.0.0' || host === '[::]' ? 'localhost' : host}:${port}`
   }
 
+  /** Ends the live streams, lets requests under way finish for a while, then cuts what is left. */
   async stop(): Promise<void> {
-    await this.#live?.stop()
-    this.#server?.server.closeAllConnections()
-    await this.#server?.close()
+    const server = this.#server
     this.#server = undefined
+    await this.#live?.stop()
+    if (server === undefined) return
+    const cut = this.#services.clock.after(DRAIN_MS, () => server.server.closeAllConnections())
+    await server.close()
+    cut.cancel()
   }
 }
 
@@ -83,6 +91,8 @@ export async function buildServer(services: ApiServices, live: LiveHub): Promise
     // Schemas bound the length of parameters and answer 400; the router's own answer would be another kind of error.
     routerOptions: { maxParamLength: REQUEST_HEAD_BYTES_MAX },
     exposeHeadRoutes: true,
+    // What the router itself refuses, a broken escape in the path for instance.
+    frameworkErrors: problemHandler(log),
   })
   const routeMethods = new RouteMethods(server)
   server.setValidatorCompiler(validatorCompiler())
@@ -102,9 +112,9 @@ export async function buildServer(services: ApiServices, live: LiveHub): Promise
       requireRight(principal, action, kind, id)
       return principal
     },
-    pageSize: (limit) => Math.min(limit ?? config.pageItemsDefault, config.pageItemsMax),
+    pageSize: (limit, itemsMax = config.pageItemsMax) => Math.min(limit ?? config.pageItemsDefault, config.pageItemsMax, itemsMax),
   }
-  await server.register((scope) => apiRoutes(scope.withTypeProvider<TypeBoxTypeProvider>() as Api, context, principals), { prefix: '/api/v1' })
+  await server.register((scope) => apiRoutes(scope.withTypeProvider<TypeBoxTypeProvider>() as Api, context, principals), { prefix: API_PREFIX })
   operationRoutes(server, services.operations)
   server.get('/openapi.json', { schema: { hide: true } }, () => server.swagger())
   await server.register(fastifyStatic, { root: services.webRoot, wildcard: false, cacheControl: false })
@@ -122,6 +132,10 @@ export async function buildServer(services: ApiServices, live: LiveHub): Promise
 }
 
 async function apiRoutes(api: Api, context: RouteContext, principals: Principals): Promise<void> {
+  // Before the body is read: who is not known may not make us read it. What they may do, each route asks itself.
+  api.addHook('onRequest', async (request) => {
+    if (request.routeOptions.url !== `${API_PREFIX}/session`) principals.authenticate(request)
+  })
   await idempotency(api, context)
   sessionRoutes(api, context, principals)
   deviceRoutes(api, context)

@@ -33,7 +33,7 @@ export function alertRoutes(api: Api, context: RouteContext): void {
     },
     async (request) => {
       const principal = context.allow(request, 'read', 'alerts')
-      return context.alerts.list(principal, { ...request.query, limit: context.pageSize(request.query.limit) })
+      return context.alerts.list(principal, { ...request.query, limit: context.pageSize(request.query.limit, context.alerts.pageItemsMax) })
     },
   )
   api.get('/alerts/:id', { schema: { summary: 'One alert with its history', tags, params: IdSchema, response: answers } }, async (request, reply) => {

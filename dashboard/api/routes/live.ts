@@ -1,16 +1,19 @@
 import { Type } from 'typebox'
-import { LimitError } from '../../../kernel/errors.ts'
+import type { FastifyRequest } from 'fastify'
+import { AccessError, LimitError } from '../../../kernel/errors.ts'
 import type { LiveEvent } from '../live-hub.ts'
 import type { Api, RouteContext } from '../context.ts'
 import { problemResponses } from '../problem.ts'
 
-/** A comment line this often keeps proxies from closing a quiet stream. */
+/** A comment line this often keeps proxies from closing a quiet stream; and so often it is asked whether the watcher may still watch. */
 const HEARTBEAT_MS = 15_000
 
 export function liveRoutes(api: Api, context: RouteContext): void {
   api.get(
     '/live',
     {
+      // HEAD would be an answer without an end and without a body.
+      exposeHeadRoute: false,
       schema: {
         // An answer without an end: OpenAPI 3.1 cannot describe it, and clients made from the document would wait for ever. Its description has it.
         hide: true,
@@ -29,6 +32,9 @@ export function liveRoutes(api: Api, context: RouteContext): void {
       const { device } = request.query
       reply.hijack()
       const { raw } = reply
+      const end = (): void => {
+        raw.end()
+      }
       raw.writeHead(200, { ...reply.getHeaders(), 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', 'x-accel-buffering': 'no' } as Record<string, string>)
       raw.write('retry: 2000\n\n')
       let queued = 0
@@ -51,15 +57,29 @@ export function liveRoutes(api: Api, context: RouteContext): void {
         }
         write(`event: ${event}\ndata: ${data}\n\n`)
       }
-      const remove = live.add({ tenant, device, readings: request.query.readingsOf ?? request.query.readings ?? device !== undefined, send })
+      const remove = live.add({ tenant, device, readings: request.query.readingsOf ?? request.query.readings ?? device !== undefined, send, end })
       let heartbeat = clock.after(HEARTBEAT_MS, function beat() {
+        if (!isStillAllowed(context, request)) return end()
         write(': still here\n\n')
         heartbeat = clock.after(HEARTBEAT_MS, beat)
       })
-      raw.on('close', () => {
+      const finish = (): void => {
         heartbeat.cancel()
         remove()
-      })
+      }
+      raw.on('close', finish)
+      if (raw.destroyed) finish()
     },
   )
+}
+
+/** A session that was closed or has run out, or a right that was taken away, ends the stream too. */
+function isStillAllowed(context: RouteContext, request: FastifyRequest): boolean {
+  try {
+    context.allow(request, 'read', 'live')
+    return true
+  } catch (error) {
+    if (error instanceof AccessError || error instanceof LimitError) return false
+    throw error
+  }
 }

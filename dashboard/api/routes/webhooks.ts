@@ -65,7 +65,7 @@ function endpointRoutes(api: Api, context: RouteContext): void {
   const answers = { 200: EndpointSchema, ...problemResponses() }
   api.get('/webhooks', { schema: { summary: 'Webhook endpoints, newest first', tags, querystring: Type.Object(PageSchema), response: { 200: listOf(EndpointSchema), ...problemResponses() } } }, async (request) => {
     const principal = context.allow(request, 'read', 'webhooks')
-    const page = await webhooks.list(principal, { ...request.query, limit: context.pageSize(request.query.limit) })
+    const page = await webhooks.list(principal, { ...request.query, limit: context.pageSize(request.query.limit, webhooks.pageItemsMax) })
     return { items: page.items.map(plain), next: page.next }
   })
   api.post(
@@ -125,7 +125,7 @@ function deliveryRoutes(api: Api, context: RouteContext): void {
     { schema: { summary: 'Delivery log of an endpoint, newest first', tags, params: IdSchema, querystring: Type.Object({ state: stateSchema, ...PageSchema }), response: { 200: listOf(DeliverySchema), ...problemResponses() } } },
     async (request) => {
       const principal = context.allow(request, 'read', 'webhooks', request.params.id)
-      const page = await webhooks.listDeliveries(principal, request.params.id, { ...request.query, limit: context.pageSize(request.query.limit) })
+      const page = await webhooks.listDeliveries(principal, request.params.id, { ...request.query, limit: context.pageSize(request.query.limit, webhooks.pageItemsMax) })
       return { items: page.items.map((delivery: DeliveryView) => delivery), next: page.next }
     },
   )
