@@ -171,7 +171,7 @@ export class Ingest implements Service, UplinkSink {
     const type = this.#options.registry.typeOf(uplink.tenant, uplink.device)
     if (type === undefined) return undefined
     let devices = this.#devices.get(uplink.tenant)
-    if (devices === undefined) this.#devices.set(uplink.tenant, (devices = new Map()))
+    if (devices === undefined) this.#devices.set(uplink.tenant, (devices = new Map<string, KnownDevice>()))
     const cached = devices.get(uplink.device)
     if (cached?.type === type) return cached
     const metrics = this.#catalogue.of(uplink.tenant, type.id)

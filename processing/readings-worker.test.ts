@@ -223,7 +223,7 @@ test('a checkpoint in the middle of a batch does not make a crash lose what was 
   let asked = (): void => undefined
   const asking = new Promise<void>((resolve) => (asked = resolve))
   // The store takes for ever to say what it has: a batch stands still after the states have seen its readings.
-  const series = new Proxy(road.series as SeriesStore, {
+  const series = new Proxy(road.series, {
     get: (target, property) => {
       const value = Reflect.get(target, property) as unknown
       if (typeof value !== 'function') return value

@@ -54,7 +54,7 @@ export class DeviceConnection {
         socket.on('data', (more: Buffer) => this.#read(more))
         resolve()
       })
-      socket.on('error', (error) => {
+      socket.on('error', (error: Error) => {
         failure = error
       })
       socket.on('close', () => {

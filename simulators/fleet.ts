@@ -77,14 +77,14 @@ export class Fleet {
   async #connectAll(): Promise<void> {
     const { log, onProgress } = this.#options
     let connected = 0
-    let refusal: unknown
+    let refusal: Error | undefined
     await inSlices(this.devices, CONNECT_AT_ONCE, async (device) => {
       if (this.#stopped) return
       try {
         await device.connect()
         onProgress?.('connected', ++connected)
       } catch (error) {
-        refusal = error
+        refusal = error instanceof Error ? error : new Error(describeError(error))
         log.warn({ device: device.id, error: describeError(error) }, 'simulated device is refused')
         device.keepTrying()
       }

@@ -84,6 +84,7 @@ export class ApiServer implements Service {
 export async function buildServer(services: ApiServices, live: LiveHub): Promise<FastifyInstance> {
   const { config, log } = services
   const loggerInstance: FastifyBaseLogger = log.child({ part: 'api' }, { level: 'warn' })
+  const handleProblem = problemHandler(log)
   const server: FastifyInstance = fastify({
     loggerInstance,
     bodyLimit: config.bodyBytesMax,
@@ -92,11 +93,11 @@ export async function buildServer(services: ApiServices, live: LiveHub): Promise
     routerOptions: { maxParamLength: REQUEST_HEAD_BYTES_MAX },
     exposeHeadRoutes: true,
     // What the router itself refuses, a broken escape in the path for instance.
-    frameworkErrors: problemHandler(log),
+    frameworkErrors: (error, request, reply) => void handleProblem(error, request, reply),
   })
   const routeMethods = new RouteMethods(server)
   server.setValidatorCompiler(validatorCompiler())
-  server.setErrorHandler(problemHandler(log))
+  server.setErrorHandler(handleProblem)
   server.addSchema(ProblemSchema)
   await server.register(helmet, {
     contentSecurityPolicy: { directives: { defaultSrc: ["'self'"], styleSrc: ["'self'", "'unsafe-inline'"], imgSrc: ["'self'", 'data:'], connectSrc: ["'self'"], frameAncestors: ["'none'"], upgradeInsecureRequests: null } },
