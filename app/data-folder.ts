@@ -115,6 +115,9 @@ export function readRuntimeInfo(dataDirectory: string): RuntimeInfo | null {
     return JSON.parse(readFileSync(join(dataDirectory, 'runtime.json'), 'utf8')) as RuntimeInfo
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw new StoreError('STORE_CORRUPT', `runtime.json in ${dataDirectory} cannot be read: ${describeError(error)}`, { cause: error, remedy: 'Start the platform again, or name it with --api.' })
+    throw new StoreError('STORE_CORRUPT', `runtime.json in ${dataDirectory} cannot be read: ${describeError(error)}`, {
+      cause: error,
+      remedy: 'Start the platform again, or name it with --api.',
+    })
   }
 }

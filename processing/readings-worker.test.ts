@@ -248,6 +248,7 @@ test('a checkpoint in the middle of a batch does not make a crash lose what was 
   void worker.checkpoint().catch(() => undefined)
   await wait(100)
   documents.crashed = true
+  void worker.stop() // it never ends, as above
   for (const consumer of consumers) await consumer.close()
   const survivor = road.worker()
   await survivor.start()

@@ -1,5 +1,4 @@
 # Certificates that live seconds: good at first, refused once they have run out. Needs a platform of its own.
-outer_pid=$pid outer_data=$data
 if start_platform expired FLEETPULSE_PROVISIONING_DEVICE_LIFETIME_DAYS=0.0001 FLEETPULSE_PROVISIONING_BACKDATE_MS=0; then
   device brief-1
   check 'expired certificate is good at first' publish brief-1 -i brief-1 -t devices/brief-1/telemetry -m '{"values":{"n":1}}'
@@ -10,6 +9,4 @@ if start_platform expired FLEETPULSE_PROVISIONING_DEVICE_LIFETIME_DAYS=0.0001 FL
 else
   fail 'expired platform starts' "$(tail -n 1 "$work/expired.log")"
 fi
-pid=$outer_pid data=$outer_data
-for key in api mqtts wss https pki lab; do printf -v "$key" '%s' "$(json "['$key']" <"$work/main.ready")"; done
-token=$(cat "$data/admin-token")
+use_platform main "$main_pid"

@@ -38,7 +38,7 @@ others=$!
 memory &
 others="$others $!"
 # shellcheck disable=SC2094
-readings | stdbuf -oL mosquitto_pub -d -l -q 1 -h localhost -p "$mqtts" --cafile "$work/steady-1/ca.pem" --cert "$work/steady-1/cert.pem" --key "$work/steady-1/key.pem" \
+readings | timeout 600 stdbuf -oL mosquitto_pub -d -l -q 1 -h localhost -p "$mqtts" --cafile "$work/steady-1/ca.pem" --cert "$work/steady-1/cert.pem" --key "$work/steady-1/key.pem" \
   -i steady-1 -t devices/steady-1/telemetry >"$work/steady.out" 2>&1 &
 others="$others $!"
 started="$started $others"

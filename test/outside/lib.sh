@@ -45,20 +45,24 @@ until_true() {
 
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 json() { python3 -c "import json,sys; print(json.load(sys.stdin)$1)"; }
-fleetpulse() { node "$main" "$@"; }
 
-# start_platform NAME [SETTING=VALUE…]: starts one on free ports in $work/NAME; sets pid, data, api, mqtts, wss, https, pki and lab.
+# start_platform NAME [SETTING=VALUE…]: starts one on free ports in $work/NAME, and goes on with it.
 start_platform() {
   local name=$1
   shift
-  data=$work/$name
-  launch "$name" "$data" "$@"
+  launch "$name" "$work/$name" "$@"
   if ! until_true 30 answered "$name" "$pid" || ! grep -q '"ready":true' "$work/$name.ready"; then
     tail -n 5 "$work/$name.log"
     return 1
   fi
+  use_platform "$name" "$pid"
+}
+
+# use_platform NAME PID: sets pid, data, token, api, mqtts, wss, https, pki and lab to those of one that was started.
+use_platform() {
   local key
-  for key in api mqtts wss https pki lab; do printf -v "$key" '%s' "$(json "['$key']" <"$work/$name.ready")"; done
+  for key in api mqtts wss https pki lab; do printf -v "$key" '%s' "$(json "['$key']" <"$work/$1.ready")"; done
+  pid=$2 data=$work/$1
   token=$(cat "$data/admin-token")
 }
 
@@ -88,7 +92,7 @@ call() { curl -sS --max-time 10 -X "$1" "$api$2" -H "authorization: bearer $toke
 status_of() { curl -sS --max-time 10 -o /dev/null -w '%{http_code}' "$@"; }
 
 # device ID: provisions one into $work/ID.
-device() { fleetpulse provision device "$1" --out "$work/$1" --data "$data" >"$work/provision.out" 2>&1; }
+device() { timeout 60 node "$main" provision device "$1" --out "$work/$1" --data "$data" >"$work/provision.out" 2>&1; }
 
 # publish FOLDER ARGUMENTS…: mosquitto_pub with the certificate in a device's folder.
 publish() {

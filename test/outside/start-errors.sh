@@ -22,7 +22,6 @@ complains() {
   if [ "$(wc -l <"$work/complaint.said")" -gt $((${#patterns[@]} + 3)) ]; then fail "$name" "$(wc -l <"$work/complaint.said") lines"; return; fi
   ok "$name"
 }
-outer_pid=$pid
 
 complains 'start three wrong settings' 2 "$work/unused" '3 settings' FLEETPULSE_MQTTS_PORT FLEETPULSE_API_PORT FLEETPULSE_BROKER_CONNECTIONS_MAX -- \
   FLEETPULSE_MQTTS_PORT=99999 FLEETPULSE_API_PORT=eighty FLEETPULSE_BROKER_CONNECTIONS_MAX=0
@@ -34,7 +33,7 @@ touch "$work/file"
 complains 'start folder below a file' 1 "$work/file/data" "$work/file/data" 'FLEETPULSE_DATA'
 complains 'start folder that is a file' 1 "$work/file" "$work/file" 'FLEETPULSE_DATA'
 complains 'start folder that cannot be written' 1 /proc/fleetpulse /proc/fleetpulse 'FLEETPULSE_DATA'
-complains 'start folder of a running platform' 1 "$data" 'in use' "$outer_pid" 'FLEETPULSE_DATA'
+complains 'start folder of a running platform' 1 "$data" 'in use' "$main_pid" 'FLEETPULSE_DATA'
 check 'start the running platform goes on' test "$(status_of "$api/readyz")" = 200
 
 start_platform whole && device whole-1 && publish whole-1 -i whole-1 -t devices/whole-1/telemetry -m '{"values":{"n":1}}' && stop_platform "$pid"
@@ -77,4 +76,4 @@ if start_platform loaded; then
 else
   fail 'stop platform starts' "$(tail -n 1 "$work/loaded.log")"
 fi
-pid=$outer_pid
+use_platform main "$main_pid"

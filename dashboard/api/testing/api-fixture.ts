@@ -1,0 +1,138 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
+import type { Static, TSchema } from 'typebox'
+import { Alerts } from '../../../alerts/alerts.ts'
+import { AlertsConfigSchema } from '../../../alerts/config.ts'
+import { WebhooksConfigSchema } from '../../../alerts/webhooks/config.ts'
+import { Webhooks } from '../../../alerts/webhooks/webhooks.ts'
+import { AnomalyArchive } from '../../../anomaly/anomaly-archive.ts'
+import { TOPICS } from '../../../contracts/topics.ts'
+import { Registry } from '../../../device-registry/registry.ts'
+import { silentLogger } from '../../../kernel/log.ts'
+import { Metrics } from '../../../kernel/metrics.ts'
+import { seededRandom } from '../../../kernel/random.ts'
+import { compileSchema } from '../../../kernel/schema.ts'
+import { Secret } from '../../../kernel/secret.ts'
+import type { Service } from '../../../kernel/service.ts'
+import { systemClock } from '../../../kernel/time.ts'
+import { CertificateAuthority } from '../../../provisioning/authority.ts'
+import { Certificates } from '../../../provisioning/certificates.ts'
+import { ProvisioningConfigSchema } from '../../../provisioning/config.ts'
+import { EnrolmentTokens } from '../../../provisioning/enrolment-tokens.ts'
+import { DocumentsConfigSchema } from '../../../storage/documents/config.ts'
+import { LmdbDocuments } from '../../../storage/documents/lmdb-documents.ts'
+import { openTemporaryLog } from '../../../storage/event-log/temporary-log.ts'
+import { openStore } from '../../../storage/series/testing/store.ts'
+import { ApiConfigSchema, type ApiConfig } from '../config.ts'
+import type { ApiServices, Operations } from '../context.ts'
+import { LiveHub } from '../live-hub.ts'
+import { buildServer } from '../server.ts'
+
+export const TOKEN = 'a-token-of-the-tests-that-is-long-enough'
+
+export function defaultsOf<S extends TSchema>(schema: S, changes: Partial<Static<S>> = {}): Static<S> {
+  const checked = compileSchema(schema)({ ...changes })
+  if (checked.status === 'invalid') throw new TypeError(JSON.stringify(checked.faults))
+  return checked.value
+}
+
+/** The API over everything it stands on: real stores in a temporary folder, real stations. */
+export class ApiFixture {
+  readonly services: ApiServices
+  readonly server: FastifyInstance
+  readonly live: LiveHub
+  readonly operations: { failing: Record<string, string> }
+  readonly #close: () => Promise<void>
+
+  private constructor(parts: Pick<ApiFixture, 'services' | 'server' | 'live' | 'operations'>, close: () => Promise<void>) {
+    this.services = parts.services
+    this.server = parts.server
+    this.live = parts.live
+    this.operations = parts.operations
+    this.#close = close
+  }
+
+  static async open(changes: Partial<ApiConfig> = {}): Promise<ApiFixture> {
+    const folder = await mkdtemp(join(tmpdir(), 'fleetpulse-api-'))
+    const webRoot = join(folder, 'web')
+    await mkdir(webRoot)
+    await writeFile(join(webRoot, 'index.html'), '<!doctype html><title>page</title>')
+    const common = { clock: systemClock, log: silentLogger, metrics: new Metrics(), random: seededRandom(1) }
+    const documents = new LmdbDocuments({ ...common, directory: join(folder, 'documents'), config: defaultsOf(DocumentsConfigSchema) })
+    await documents.start()
+    const opened = await openTemporaryLog({ directory: join(folder, 'log') })
+    const eventLog = opened.log
+    const topics = [...Object.values(TOPICS), 'anomalies.dlq', 'alerts.dlq']
+    await eventLog.ensureTopics(topics.map((topic) => ({ topic, partitions: 1, retentionBytes: 0, retentionMs: 0 })))
+    const series = await openStore(join(folder, 'series'))
+    const stores = { ...common, documents, eventLog }
+    const provisioning = defaultsOf(ProvisioningConfigSchema)
+    const registry = new Registry(stores)
+    const authority = new CertificateAuthority({ ...common, dataDir: folder, config: provisioning, pkiUrl: () => 'http://localhost' })
+    const certificates = new Certificates({ ...stores, authority })
+    const enrolmentTokens = new EnrolmentTokens({ ...stores, registrar: registry, config: provisioning })
+    const anomalies = new AnomalyArchive({ ...stores, anomaliesMax: 1_000 })
+    const alerts = new Alerts({ ...stores, config: defaultsOf(AlertsConfigSchema) })
+    const webhooks = new Webhooks({ ...stores, config: defaultsOf(WebhooksConfigSchema, { allowHttp: true, allowPrivateTargets: true }) })
+    const running: Service[] = [registry, authority, certificates, enrolmentTokens, anomalies, alerts, webhooks]
+    for (const service of running) await service.start()
+    const operations = { failing: {} as Record<string, string> }
+    const services: ApiServices = {
+      ...stores,
+      ...{ series, registry, certificates, enrolmentTokens, anomalies, webRoot },
+      config: defaultsOf(ApiConfigSchema, { port: 0, ...changes }),
+      adminToken: new Secret(TOKEN),
+      alerts: alerts.service,
+      webhooks: webhooks.service,
+      operations: operationsOf(operations, common.metrics),
+    }
+    const live = new LiveHub(services)
+    const server = await buildServer(services, live)
+    return new ApiFixture({ services, server, live, operations }, async () => {
+      await live.stop()
+      await server.close()
+      for (const service of running.toReversed()) await service.stop()
+      await series.stop()
+      await documents.stop()
+      await opened.close()
+      await rm(folder, { recursive: true, force: true })
+    })
+  }
+
+  close(): Promise<void> {
+    return this.#close()
+  }
+
+  /** A request below /api/v1 with the token. */
+  ask(method: NonNullable<InjectOptions['method']>, path: string, options: { body?: unknown; headers?: Record<string, string> } = {}): Promise<LightMyRequestResponse> {
+    return this.server.inject({
+      method,
+      url: `/api/v1${path}`,
+      headers: { authorization: `Bearer ${TOKEN}`, ...options.headers },
+      ...(options.body === undefined ? {} : { payload: options.body as object }),
+    })
+  }
+}
+
+function operationsOf(state: { failing: Record<string, string> }, metrics: Metrics): Operations {
+  return { metricsText: () => metrics.registry.metrics(), notReady: () => Promise.resolve(state.failing) }
+}
+
+interface Problem {
+  status: number
+  code: string
+  detail: string
+  title: string
+  errors?: { field: string; problem: string }[]
+}
+
+/** The problem details of an answer; fails for anything else. */
+export function problemOf(answer: LightMyRequestResponse): Problem {
+  const type = String(answer.headers['content-type'])
+  if (!type.startsWith('application/problem+json')) throw new Error(`${answer.statusCode} ${type}: ${answer.body.slice(0, 300)}`)
+  const problem = answer.json<Problem>()
+  if (problem.status !== answer.statusCode) throw new Error(`status ${answer.statusCode} and ${problem.status} differ`)
+  return problem
+}
