@@ -78,7 +78,10 @@ class Probe {
   /** One reading of all metrics, `wrongMetric` far off. */
   publish(wrongMetric?: number): void {
     const values = Object.fromEntries(
-      Array.from({ length: METRICS_PER_PROBE }, (_, metric) => [`m${metric}`, (metric === wrongMetric ? WRONG : NORMAL) + gaussian(random)]),
+      Array.from({ length: METRICS_PER_PROBE }, (_, metric) => [
+        `m${metric}`,
+        (metric === wrongMetric ? WRONG : NORMAL) + gaussian(random),
+      ]),
     )
     const seq = this.#seq++
     this.#connection?.publish(Buffer.from(JSON.stringify({ ts: this.#startTs + seq * PROBE_STEP_MS, boot: 'probe', seq, values })))
@@ -141,7 +144,13 @@ try {
   await platform.enrol([...deviceNames(BACKGROUND_DEVICES), ...probes.map(({ device }) => device)])
   for (const probe of probes) await probe.open(platform)
   const seconds = Math.ceil((alerts * everyMs) / 1_000) + (3 * SETTLE_MS) / 1_000 + probes.length * 2
-  const background = runLoad({ port: platform.port, certs: platform.certs, connections: BACKGROUND_DEVICES, rate: Number(options.rate), seconds })
+  const background = runLoad({
+    port: platform.port,
+    certs: platform.certs,
+    connections: BACKGROUND_DEVICES,
+    rate: Number(options.rate),
+    seconds,
+  })
   await measure(platform, probes)
   const load = await background
   report({ bench: BENCH, figure: 'background acknowledged', value: load.ackedPerS, unit: 'readings/s', pubackP99Ms: load.pubackMs.p99 })

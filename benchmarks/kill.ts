@@ -28,4 +28,5 @@ const setting = { rounds, seed, sent, acked, unackedAtKill }
 report({ bench: BENCH, figure: 'acknowledged readings lost', value: lost, unit: 'readings', ...setting })
 report({ bench: BENCH, figure: 'readings stored twice', value: duplicated, unit: 'readings', ledger })
 report({ bench: BENCH, figure: 'readings out of order', value: outOfOrder, unit: 'readings' })
-if (lost + duplicated + outOfOrder > 0 || acked !== sent) complain(`after kill -9, seed ${seed}: lost ${lost}, twice ${duplicated}, out of order ${outOfOrder}, acknowledged ${acked} of ${sent}`)
+if (lost + duplicated + outOfOrder > 0 || acked !== sent)
+  complain(`after kill -9, seed ${seed}: lost ${lost}, twice ${duplicated}, out of order ${outOfOrder}, acknowledged ${acked} of ${sent}`)

@@ -25,7 +25,8 @@ export async function runBenches(args: readonly string[]): Promise<void> {
   const options = firstOption < 0 ? [] : args.slice(firstOption)
   if (options.length > 0 && names.length !== 1) throw new InvalidInputError(`${options[0]} is an option of one bench: name one`)
   const unknown = names.filter((name) => !(name in BENCHES))
-  if (unknown.length > 0) throw new InvalidInputError(`there is no bench ${unknown.join(', ')}; there are: ${Object.keys(BENCHES).join(', ')}`)
+  if (unknown.length > 0)
+    throw new InvalidInputError(`there is no bench ${unknown.join(', ')}; there are: ${Object.keys(BENCHES).join(', ')}`)
   for (const name of names.length > 0 ? names : Object.keys(BENCHES)) {
     process.stderr.write(`bench ${name}\n`)
     const exitCode = await run(fileURLToPath(new URL(BENCHES[name] as string, import.meta.url)), options)

@@ -52,7 +52,12 @@ try {
   report({ bench: BENCH, figure: 'publish to PUBACK, p50', value: load.pubackMs.p50, unit: 'ms' })
   report({ bench: BENCH, figure: 'publish to PUBACK, p99', value: load.pubackMs.p99, unit: 'ms', max: load.pubackMs.max })
   report({ bench: BENCH, figure: 'processor time of the platform', value: rounded((cpuS * 1e6) / load.acked), unit: 'CPU-s per million' })
-  report({ bench: BENCH, figure: 'processor time of the generator', value: rounded((load.cpuS * 1e6) / load.acked), unit: 'CPU-s per million' })
+  report({
+    bench: BENCH,
+    figure: 'processor time of the generator',
+    value: rounded((load.cpuS * 1e6) / load.acked),
+    unit: 'CPU-s per million',
+  })
   const growth = rounded(memory.secondHalfGrowthPercent, 1)
   report({ bench: BENCH, figure: 'anonymous memory, growth in the second half', value: growth, unit: '%', everySecondMb: memory.samplesMb })
   const rows = await platform.storedRows(devices, METRIC, startTs)

@@ -1,13 +1,17 @@
 import { Command } from 'commander'
-import { benchCommand } from './bench.ts'
-import { doctorCommand } from './doctor.ts'
 import { reportFailure } from './failure.ts'
-import { provisionCommand } from './provision.ts'
-import { replayCommand } from './replay.ts'
-import { scoreCommand } from './score.ts'
-import { simulateCommand } from './simulate.ts'
-import { startCommand } from './start.ts'
 import { packageVersion } from './version.ts'
+
+/** Commands in the order of the help. Only the one that is run is loaded: stores and certificates take a second to load. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  start: async () => (await import('./start.ts')).startCommand(),
+  provision: async () => (await import('./provision.ts')).provisionCommand(),
+  simulate: async () => (await import('./simulate.ts')).simulateCommand(),
+  replay: async () => (await import('./replay.ts')).replayCommand(),
+  score: async () => (await import('./score.ts')).scoreCommand(),
+  bench: async () => (await import('./bench.ts')).benchCommand(),
+  doctor: async () => (await import('./doctor.ts')).doctorCommand(),
+}
 
 const ALIVE_MS = 60_000
 
@@ -22,8 +26,12 @@ const program = new Command('fleetpulse')
     process.exit(error.exitCode === 0 ? 0 : 2)
   })
 
-for (const command of [startCommand, provisionCommand, simulateCommand, replayCommand, scoreCommand, benchCommand, doctorCommand]) {
-  inherit(program, command())
+async function loadCommands(): Promise<void> {
+  const named = process.argv[2] ?? ''
+  for (const name of Object.hasOwn(COMMANDS, named) ? [named] : Object.keys(COMMANDS)) {
+    const command = await COMMANDS[name]?.()
+    if (command !== undefined) inherit(program, command)
+  }
 }
 
 /** Settings go to every level of commands: an unknown option ends with 2 wherever it stands. */
@@ -36,6 +44,7 @@ function inherit(parent: Command, command: Command): void {
 // The platform's timers do not keep a process alive: a command that waits, for a broker to come back say, must not just end.
 const alive = setInterval(() => undefined, ALIVE_MS)
 try {
+  await loadCommands()
   await program.parseAsync()
 } catch (error) {
   process.exitCode = reportFailure(error, process.argv.includes('--json'))

@@ -10,7 +10,9 @@ export function cpuSeconds(pid: number): number {
   if (!existsSync(path)) return NaN
   ticksPerS ??= Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }))
   // The name in brackets may hold anything; the numbers begin behind it with field 3.
-  const fields = readFileSync(path, 'utf8').replace(/^.*\) /s, '').split(' ')
+  const fields = readFileSync(path, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ')
   return (Number(fields[11]) + Number(fields[12])) / ticksPerS
 }
 

@@ -72,7 +72,9 @@ export class LoadConnection {
       })
       socket.on('close', () => {
         refused('closed before CONNACK')
-        this.#done?.reject(new EnvironmentError('CONNECTION_LOST', `${device}: closed after ${this.#acked} of ${this.#sent} acknowledgements`))
+        this.#done?.reject(
+          new EnvironmentError('CONNECTION_LOST', `${device}: closed after ${this.#acked} of ${this.#sent} acknowledgements`),
+        )
       })
     })
   }
@@ -127,7 +129,9 @@ export class LoadConnection {
     const whole = data.length - (data.length % PUBACK_BYTES)
     for (let at = 0; at < whole; at += PUBACK_BYTES) {
       if (data[at] !== 0x40) {
-        this.#socket?.destroy(new EnvironmentError('UNEXPECTED_PACKET', `${this.#options.device}: packet type ${data[at]} was not expected`))
+        this.#socket?.destroy(
+          new EnvironmentError('UNEXPECTED_PACKET', `${this.#options.device}: packet type ${data[at]} was not expected`),
+        )
         return
       }
       const packetId = ((data[at + 2] as number) << 8) | (data[at + 3] as number)

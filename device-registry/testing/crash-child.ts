@@ -1,4 +1,4 @@
-import { writeSync } from 'node:fs'
+import { printNow } from '../../storage/testing/print-now.ts'
 import { join } from 'node:path'
 import { TOPICS } from '../../contracts/topics.ts'
 import { silentLogger } from '../../kernel/log.ts'
@@ -23,7 +23,7 @@ async function live(writer: number): Promise<void> {
     await registry.ensureRegistered('default', id, undefined, 'system')
     await registry.markProvisioned('default', id, 'system')
     await registry.transition('default', id, n % 2 === 0 ? 'suspended' : 'active', 'system')
-    writeSync(1, `${id}\n`)
+    printNow(`${id}\n`)
   }
 }
 

@@ -1,4 +1,4 @@
-import { writeSync } from 'node:fs'
+import { printNow } from '../testing/print-now.ts'
 import { message, openTemporaryLog, topicSpec } from './temporary-log.ts'
 
 /**
@@ -11,7 +11,7 @@ await log.ensureTopics([topicSpec('numbers', 2), topicSpec('input'), topicSpec('
 const consumer = await log.consume({ group: 'crash', topic: 'input' })
 
 let number = Number(firstNumber)
-writeSync(1, 'ready\n')
+printNow('ready\n')
 for (;;) {
   const acknowledged: Promise<void>[] = []
   for (let i = 0; i < 10; i++, number++) {
@@ -21,7 +21,7 @@ for (;;) {
       current % 2 === 0
         ? log.append('numbers', [message(`key-${current % 6}`, text)])
         : consumer.commit(new Map([[0, current]]), [{ topic: 'outputs', messages: [message('k', text)] }])
-    acknowledged.push(done.then(() => void writeSync(1, `${text}\n`)))
+    acknowledged.push(done.then(() => void printNow(`${text}\n`)))
   }
   // Now and then a turn is not waited for, so that several commits are under way at any moment.
   if (number % 30 === 0) await Promise.all(acknowledged)

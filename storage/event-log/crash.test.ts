@@ -3,9 +3,9 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { test } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { integerBetween, seededRandom } from '../../kernel/random.ts'
-import { sleep, systemClock } from '../../kernel/time.ts'
 import { openTemporaryLog, temporaryFolder } from './temporary-log.ts'
 
 const ROUNDS = 6
@@ -40,7 +40,7 @@ async function runAndKill(directory: string, first: number, killAfterMs: number)
     })
     void exited.then(() => resolve())
   })
-  await sleep(systemClock, killAfterMs)
+  await wait(killAfterMs)
   child.kill('SIGKILL')
   const [, signal] = (await exited) as [number | null, string | null]
   assert.equal(signal, 'SIGKILL', errors)

@@ -1,4 +1,4 @@
-import { writeSync } from 'node:fs'
+import { printNow } from '../../testing/print-now.ts'
 import { documentsIn } from './lmdb-fixture.ts'
 
 /** Writes as fast as it can and says each write that was acknowledged on stdout, one JSON line each, until it is killed. */
@@ -38,7 +38,7 @@ async function write(writer: number): Promise<void> {
 }
 
 function say(id: string, version: number, n: number): void {
-  writeSync(1, `${JSON.stringify({ id, version, n } satisfies Acknowledged)}\n`)
+  printNow(`${JSON.stringify({ id, version, n } satisfies Acknowledged)}\n`)
 }
 
 await Promise.all(Array.from({ length: Number(writers) }, (_, writer) => write(writer)))
