@@ -22,7 +22,7 @@ function anomaly(changes: Partial<Anomaly> & { id: string }): Anomaly {
       ...{ parameters: {}, readingsSeen: 9 },
     },
     ...changes,
-  } as Anomaly
+  }
 }
 
 interface World {

@@ -24,7 +24,7 @@ async function counter(t: TestContext) {
   }
   const server: FastifyInstance = fastify()
   server.setErrorHandler(problemHandler(silentLogger))
-  await idempotency(server as unknown as Api, context as unknown as RouteContext)
+  await idempotency(server, context as unknown as RouteContext)
   server.post('/count', async (_request, reply) => {
     const call = ++state.calls
     await state.wait

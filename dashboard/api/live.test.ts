@@ -42,8 +42,8 @@ async function open(server: ApiServer, query: string) {
   void (async () => {
     try {
       for await (const chunk of answer.body as AsyncIterable<Uint8Array>) state.text += Buffer.from(chunk).toString()
-    } catch {
-      // cut by the test or by the server: the stream has ended either way
+    } catch (error) {
+      assert.ok(error instanceof Error) // cut by the test or by the server: the stream has ended either way
     }
     state.ended = true
   })()
