@@ -110,6 +110,8 @@ test('what cannot be archived is left out and holds nothing up', async (t) => {
   const archive = await world.archive()
   await world.append('{broken', 'null', '{"id":7}', anomaly({ id: 'x'.repeat(600) }), anomaly({ id: 'good' }))
   await until('the good one', has(archive, 'good'))
+  await world.append(anomaly({ id: 'later' }))
+  await until('the one after that batch', has(archive, 'later'))
 })
 
 test('goes on where it was, and through trouble of the stores', async (t) => {
