@@ -99,6 +99,16 @@ export class LedgerPublisher {
     }
   }
 
+  /**
+   * Writes everything counted before the call. A state is saved after this: a restart that finds it has nothing to replay, and so would
+   * never write what the ledger lacks.
+   */
+  async flushAll(): Promise<void> {
+    // Devices counted meanwhile go to the end of the set.
+    for (let left = this.#changedDevices.size; left > 0; left -= DEVICES_PER_FLUSH_MAX) await this.flush()
+    await this.flush()
+  }
+
   flush(): Promise<void> {
     this.#running = this.#running.catch(() => undefined).then(() => this.#write())
     return this.#running

@@ -137,6 +137,7 @@ export class ReadingsWorker implements Service {
       async () => {
         await this.#writer.flush()
         await this.#outputs?.flush()
+        await this.#ledger.flushAll()
       },
     )
     await this.#checkpoints?.put(GROUP, { readings, rejected })
