@@ -4,11 +4,12 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Ready } from '../../app/platform.ts'
+import { ROOT } from './repository.ts'
 
-const MAIN = fileURLToPath(new URL('../../cli/main.js', import.meta.url))
+/** What users run; the compiled commands behind it are those of the last build. */
+const LAUNCHER = join(ROOT, 'fleetpulse')
 const START_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 15_000
 const ANY_PORTS = {
@@ -45,7 +46,11 @@ export class PlatformProcess {
   }
 
   async start(args: readonly string[] = []): Promise<Ready> {
-    const child = spawn(process.execPath, [MAIN, 'start', '--print-ready', ...args], { env: this.#env, cwd: this.folder, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(LAUNCHER, ['start', '--print-ready', ...args], {
+      env: this.#env,
+      cwd: this.folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     this.#child = child
     let stdout = ''
     child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
@@ -104,14 +109,18 @@ export class PlatformProcess {
   }
 
   async post<T>(path: string, body: object): Promise<{ status: number; body: T }> {
-    const answer = await fetch(`${this.api}/api/v1${path}`, { method: 'POST', headers: { authorization: `Bearer ${this.token}`, 'content-type': 'application/json' }, body: JSON.stringify(body) })
+    const answer = await fetch(`${this.api}/api/v1${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${this.token}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
     const text = await answer.text()
     return { status: answer.status, body: (text === '' ? undefined : JSON.parse(text)) as T }
   }
 
   /** Runs a command of the CLI against this platform; throws when it fails. */
   async cli(...args: string[]): Promise<string> {
-    const { stdout } = await promisify(execFile)(process.execPath, [MAIN, ...args], { env: this.#env, cwd: this.folder, maxBuffer: 64 * 1024 ** 2 })
+    const { stdout } = await promisify(execFile)(LAUNCHER, args, { env: this.#env, cwd: this.folder, maxBuffer: 64 * 1024 ** 2 })
     return stdout
   }
 
