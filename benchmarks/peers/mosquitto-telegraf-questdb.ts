@@ -6,7 +6,7 @@ import { sleep, systemClock } from '../../kernel/time.ts'
 import { ROOT } from '../../test/testing/repository.ts'
 import type { Contender } from '../harness/contender.ts'
 import { cpuSeconds } from '../harness/process-usage.ts'
-import { freePort, ServerProcess } from '../harness/server-process.ts'
+import { freePort, ServerProcess } from '../../deploy/servers/server-process.ts'
 import { isInstalled, questdbJar } from './questdb-jar.ts'
 
 const TABLE = 'peer_readings'

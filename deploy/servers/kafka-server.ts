@@ -1,0 +1,111 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { EnvironmentError } from '../../kernel/errors.ts'
+import { serverJars } from './jars.ts'
+import type { LocalServer } from './local-server.ts'
+import { freePort, ServerProcess } from './server-process.ts'
+
+/** Any 16 bytes in base64url: Kafka wants one per cluster, and this cluster has one server. */
+const CLUSTER_ID = 'fleetpulse-local-srvrQ'
+const HEAP = '-Xmx512m'
+const READY_LINE = 'Kafka Server started'
+
+/** Apache Kafka in KRaft mode: one node that is broker and controller. */
+export class KafkaServer implements LocalServer {
+  readonly name = 'kafka'
+  readonly #folder: string
+  #port: number
+  #controllerPort = 0
+  #process: ServerProcess | undefined
+  #starts = 0
+
+  constructor(options: { folder: string; port?: number | undefined }) {
+    this.#folder = options.folder
+    this.#port = options.port ?? 0
+  }
+
+  get address(): string {
+    return `127.0.0.1:${this.#port}`
+  }
+  get pid(): number {
+    if (this.#process === undefined) throw new EnvironmentError('SERVER_NOT_RUNNING', 'kafka does not run')
+    return this.#process.pid
+  }
+
+  async start(): Promise<void> {
+    this.#port = this.#port === 0 ? await freePort() : this.#port
+    this.#controllerPort = this.#controllerPort === 0 ? await freePort() : this.#controllerPort
+    mkdirSync(this.#folder, { recursive: true })
+    const properties = join(this.#folder, 'kraft.properties')
+    writeFileSync(properties, this.#properties())
+    const log4j = join(this.#folder, 'log4j2.properties')
+    writeFileSync(
+      log4j,
+      'rootLogger.level=INFO\nrootLogger.appenderRefs=out\nrootLogger.appenderRef.out.ref=OUT\nappender.out.type=Console\nappender.out.name=OUT\nappender.out.layout.type=PatternLayout\nappender.out.layout.pattern=%d %p %c %m%n\n',
+    )
+    const classpath = ['-cp', `${serverJars()}/*`]
+    if (!existsSync(join(this.#folder, 'log', 'meta.properties'))) format(classpath, properties)
+    const logFile = join(this.#folder, `kafka-${++this.#starts}.out`)
+    const args = [HEAP, `-Dlog4j2.configurationFile=${log4j}`, ...classpath, 'kafka.Kafka', properties]
+    const server = new ServerProcess({ name: this.name, command: 'java', args, logFile })
+    this.#process = server
+    writeFileSync(logFile, '')
+    await server.start(async () => server.log.includes(READY_LINE) && (await accepts(this.#port)))
+  }
+
+  async stop(): Promise<void> {
+    await this.#process?.stop()
+  }
+
+  async kill(): Promise<void> {
+    await this.#process?.kill()
+  }
+
+  /** One node: every internal topic has one replica. Small, because a laptop runs it. */
+  #properties(): string {
+    return Object.entries({
+      'process.roles': 'broker,controller',
+      'node.id': 1,
+      'controller.quorum.voters': `1@127.0.0.1:${this.#controllerPort}`,
+      listeners: `PLAINTEXT://127.0.0.1:${this.#port},CONTROLLER://127.0.0.1:${this.#controllerPort}`,
+      'advertised.listeners': `PLAINTEXT://127.0.0.1:${this.#port}`,
+      'controller.listener.names': 'CONTROLLER',
+      'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+      'log.dirs': join(this.#folder, 'log'),
+      'auto.create.topics.enable': false,
+      'offsets.topic.replication.factor': 1,
+      'offsets.topic.num.partitions': 4,
+      'transaction.state.log.replication.factor': 1,
+      'transaction.state.log.min.isr': 1,
+      'transaction.state.log.num.partitions': 4,
+      'share.coordinator.state.topic.replication.factor': 1,
+      'share.coordinator.state.topic.min.isr': 1,
+      'group.initial.rebalance.delay.ms': 0,
+    })
+      .map(([key, value]) => `${key}=${value}\n`)
+      .join('')
+  }
+}
+
+function format(classpath: readonly string[], properties: string): void {
+  const { status, stdout, stderr } = spawnSync(
+    'java',
+    [...classpath, 'kafka.tools.StorageTool', 'format', '-t', CLUSTER_ID, '-c', properties],
+    { encoding: 'utf8' },
+  )
+  if (status !== 0)
+    throw new EnvironmentError('SERVER_NOT_STARTED', `Kafka could not format its folder: ${(stdout + stderr).slice(-1_000)}`)
+}
+
+/** Does something listen there? */
+export function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.once('connect', () => resolve(true))
+    socket.once('error', () => resolve(false))
+    socket.once('close', () => resolve(false))
+    socket.once('connect', () => socket.destroy())
+  })
+}
