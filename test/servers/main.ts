@@ -26,7 +26,12 @@ async function runOnServers(parts: readonly string[]): Promise<number> {
     process.stderr.write('starting kafka, questdb and the mongodb stand-in …\n')
     await servers.start()
     const { kafka, questdb, mongodb } = servers
-    const env = addressEnvironment({ kafka: kafka.address, questdbHttp: questdb.address, questdbPg: questdb.pgAddress, mongodb: mongodb.address })
+    const env = addressEnvironment({
+      kafka: kafka.address,
+      questdbHttp: questdb.address,
+      questdbPg: questdb.pgAddress,
+      mongodb: mongodb.address,
+    })
     return await runTests(parts, env)
   } finally {
     await servers.stop()
@@ -36,7 +41,10 @@ async function runOnServers(parts: readonly string[]): Promise<number> {
 
 function runTests(parts: readonly string[], env: Record<string, string>): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [join(ROOT, 'test', 'run.mjs'), '--servers', ...parts], { stdio: 'inherit', env: { ...process.env, ...env } })
+    const child = spawn(process.execPath, [join(ROOT, 'test', 'run.mjs'), '--servers', ...parts], {
+      stdio: 'inherit',
+      env: { ...process.env, ...env },
+    })
     child.once('error', reject)
     child.once('exit', (code) => resolve(code ?? 1))
   })
