@@ -20,6 +20,8 @@ export interface AlertsOptions {
   log: Logger
   metrics: Metrics
   config: AlertsConfig
+  /** False where alerts are only looked at and acted on by people: anomalies and timers are another process's. */
+  works?: boolean
 }
 
 /** Everything about alerts: topic `anomalies` in, documents and topic `alerts` out. The documents and the log must be started before it. */
@@ -34,7 +36,7 @@ export class Alerts implements Service {
     const timers = new AlertTimers({ ...options, store, publisher })
     const worker = new AlertWorker({ ...options, store })
     this.service = new AlertService({ ...options, store, publisher })
-    this.#parts = [store, timers, worker]
+    this.#parts = options.works !== false ? [store, timers, worker] : [store]
   }
 
   async start(): Promise<void> {

@@ -29,6 +29,8 @@ export interface AnomalyArchiveOptions {
   metrics: Metrics
   /** Anomalies kept; the oldest by receipt go first. */
   anomaliesMax: number
+  /** False where it is only read: another process fills it. */
+  works?: boolean
 }
 
 const GROUP = 'anomaly-archive'
@@ -55,7 +57,7 @@ export class AnomalyArchive implements Service {
   }
 
   async start(): Promise<void> {
-    if (this.#consumer !== undefined) return
+    if (this.#collection !== undefined) return
     this.#collection = await this.#options.documents.collection<Anomaly>({
       name: 'anomalies',
       indexes: [
@@ -64,6 +66,7 @@ export class AnomalyArchive implements Service {
         { name: 'by-receipt', paths: ['receivedAt'] },
       ],
     })
+    if (this.#options.works === false) return
     this.#consumer = await this.#options.eventLog.consume({ group: GROUP, topic: TOPICS.anomalies, from: 'earliest' })
     this.#loop = this.#run(this.#consumer)
   }
@@ -73,6 +76,7 @@ export class AnomalyArchive implements Service {
     await this.#loop
     await this.#consumer?.close()
     this.#consumer = undefined
+    this.#collection = undefined
   }
 
   /** Newest event time first. */

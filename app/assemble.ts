@@ -2,8 +2,9 @@ import type { Logger } from '../kernel/log.ts'
 import { Lifecycle, type Service } from '../kernel/service.ts'
 import { every, type Clock, type Timer } from '../kernel/time.ts'
 import { describeError } from '../kernel/errors.ts'
-import type { BuildContext, Parts, Target } from './module.ts'
+import type { BuildContext, Parts } from './module.ts'
 import { MODULES, START_ORDER } from './modules.ts'
+import type { Target } from './targets.ts'
 import { topicSpecs } from './topics.ts'
 
 /** The modules of some targets, built and started in this thread. */
@@ -20,8 +21,11 @@ export class Assembly {
 
   /** What is not ready here, by module. */
   notReady(): Record<string, string> {
-    const failing = this.parts.readings?.failing
-    return failing === undefined || failing === null ? {} : { series: failing }
+    const troubles: Record<string, string> = {}
+    for (const [name, part] of Object.entries(this.parts)) {
+      if ('failing' in part && typeof part.failing === 'string') troubles[name] = part.failing
+    }
+    return troubles
   }
 
   async stop(): Promise<void> {
@@ -30,9 +34,9 @@ export class Assembly {
   }
 }
 
-/** Builds and starts what the targets run, and what that needs, in the order of the module table. The one composition root. */
+/** Builds and starts what these of the process's targets run, and what that needs, in the order of the module table. The one composition root. */
 export async function assemble(context: BuildContext, targets: readonly Target[]): Promise<Assembly> {
-  const wanted = closure(targets)
+  const wanted = closure(targets, context.targets)
   const parts: Partial<Parts> = {}
   const lifecycle = new Lifecycle({ log: context.log, clock: context.clock, stopTimeoutMs: context.config.platform.stopTimeoutMs })
   try {
@@ -54,10 +58,11 @@ async function buildInto<K extends keyof Parts>(parts: Partial<Parts>, name: K, 
   parts[name] = await MODULES[name].build(context, parts as Parts)
 }
 
-function closure(targets: readonly Target[]): Set<keyof Parts> {
+function closure(targets: readonly Target[], ofProcess: readonly Target[]): Set<keyof Parts> {
   const wanted = new Set<keyof Parts>()
   const add = (name: keyof Parts): void => {
-    if (wanted.has(name)) return
+    const { unless } = MODULES[name]
+    if (wanted.has(name) || (unless !== undefined && ofProcess.includes(unless))) return
     wanted.add(name)
     MODULES[name].needs.forEach(add)
   }
@@ -74,5 +79,7 @@ function seriesRetention(parts: Partial<Parts>, context: { clock: Clock; log: Lo
     const removed = await series.retain(context.clock.nowMs() - seriesRetentionMs)
     if (removed > 0) context.log.info({ removed }, 'old readings removed')
   }
-  return every(context.clock, seriesRetentionCheckMs, retain, (error) => context.log.error({ error: describeError(error) }, 'old readings not removed'))
+  return every(context.clock, seriesRetentionCheckMs, retain, (error) =>
+    context.log.error({ error: describeError(error) }, 'old readings not removed'),
+  )
 }

@@ -28,7 +28,8 @@ export function loadConfig(sources: ConfigSources): Config {
   const file = readConfigFile(sources, faults)
   const config: Record<string, unknown> = {}
   for (const name of Object.keys(file)) {
-    if (!Object.hasOwn(SECTIONS, name)) faults.push({ key: name, problem: 'is not a known section', allowed: Object.keys(SECTIONS).join(', ') })
+    if (!Object.hasOwn(SECTIONS, name))
+      faults.push({ key: name, problem: 'is not a known section', allowed: Object.keys(SECTIONS).join(', ') })
   }
   for (const [name, schema] of Object.entries(SECTIONS)) {
     config[name] = loadSection(name, schema, Object.hasOwn(file, name) ? file[name] : undefined, sources.env, faults)
@@ -119,7 +120,14 @@ function choicesOf(schema: TSchema | undefined): unknown[] | undefined {
 }
 
 /** Puts what the environment says over what the file says; remembers which variable set which path. */
-function applyEnvironment(section: string, path: readonly string[], schema: TSchema, values: Json, env: ConfigSources['env'], variables: Map<string, string>): void {
+function applyEnvironment(
+  section: string,
+  path: readonly string[],
+  schema: TSchema,
+  values: Json,
+  env: ConfigSources['env'],
+  variables: Map<string, string>,
+): void {
   for (const [key, property] of Object.entries(propertiesOf(schema) ?? {})) {
     const here = [...path, key]
     if (propertiesOf(property) !== undefined) {
@@ -144,7 +152,10 @@ function propertiesOf(schema: TSchema): Record<string, TSchema> | undefined {
 function allowedOf(schema: TSchema, path: string, fallback: string): string {
   const property = schemaAt(schema, path) as Json | undefined
   if (property === undefined) return fallback
-  const range = property.minimum === undefined && property.maximum === undefined ? '' : ` from ${String(property.minimum ?? '-∞')} to ${String(property.maximum ?? '∞')}`
+  const range =
+    property.minimum === undefined && property.maximum === undefined
+      ? ''
+      : ` from ${String(property.minimum ?? '-∞')} to ${String(property.maximum ?? '∞')}`
   const type = typeof property.type === 'string' ? property.type : fallback
   return `${type}${range} (${String(property.description ?? '')})`
 }

@@ -44,7 +44,10 @@ test('is claimed by one alone; who was refused takes nothing from the owner', as
   await owner.open()
   await owner.publish(INFO)
   const second = new DataFolder(path)
-  await assert.rejects(second.open(), (error: unknown) => error instanceof EnvironmentError && error.code === 'DATA_IN_USE' && error.message.includes(String(process.pid)))
+  await assert.rejects(
+    second.open(),
+    (error: unknown) => error instanceof EnvironmentError && error.code === 'DATA_IN_USE' && error.message.includes(String(process.pid)),
+  )
   second.close()
   assert.deepEqual(readRuntimeInfo(path), INFO)
   await assert.rejects(second.open(), { code: 'DATA_IN_USE' })
@@ -62,24 +65,32 @@ test('of many that start at once on a stale lock exactly one gets it', async (t)
   const program = `import { DataFolder } from ${JSON.stringify(url)}
     const folder = new DataFolder(process.argv[1])
     folder.open().then(() => { process.stdout.write('mine'); setInterval(() => {}, 1000) }, (error) => process.stdout.write(error.code))`
-  const children = Array.from({ length: 6 }, () => spawn(process.execPath, ['--input-type=module', '-e', program, path], { stdio: ['ignore', 'pipe', 'inherit'] }))
+  const children = Array.from({ length: 6 }, () =>
+    spawn(process.execPath, ['--input-type=module', '-e', program, path], { stdio: ['ignore', 'pipe', 'inherit'] }),
+  )
   t.after(() => children.forEach((child) => child.kill('SIGKILL')))
-  const answers = await Promise.all(children.map((child) => new Promise<string>((resolve) => child.stdout.once('data', (text: Buffer) => resolve(text.toString())))))
+  const answers = await Promise.all(
+    children.map((child) => new Promise<string>((resolve) => child.stdout.once('data', (text: Buffer) => resolve(text.toString())))),
+  )
   assert.deepEqual(answers.toSorted(), ['DATA_IN_USE', 'DATA_IN_USE', 'DATA_IN_USE', 'DATA_IN_USE', 'DATA_IN_USE', 'mine'])
 })
 
-test('a lock left by a crash is taken over, also when its number is another Node process by now, or our own', { skip: !existsSync('/proc/self/stat') }, async (t) => {
-  const path = join(parent(t), 'data')
-  for (const pid of [2 ** 22, otherNode(t), process.pid, process.ppid]) {
-    const folder = new DataFolder(path)
-    await folder.open()
-    folder.close()
-    writeFileSync(join(path, 'lock'), JSON.stringify({ pid, begun: 'another boot/1' }))
-    await folder.open()
-    assert.equal((JSON.parse(readFileSync(join(path, 'lock'), 'utf8')) as { pid: number }).pid, process.pid)
-    folder.close()
-  }
-})
+test(
+  'a lock left by a crash is taken over, also when its number is another Node process by now, or our own',
+  { skip: !existsSync('/proc/self/stat') },
+  async (t) => {
+    const path = join(parent(t), 'data')
+    for (const pid of [2 ** 22, otherNode(t), process.pid, process.ppid]) {
+      const folder = new DataFolder(path)
+      await folder.open()
+      folder.close()
+      writeFileSync(join(path, 'lock'), JSON.stringify({ pid, begun: 'another boot/1' }))
+      await folder.open()
+      assert.equal((JSON.parse(readFileSync(join(path, 'lock'), 'utf8')) as { pid: number }).pid, process.pid)
+      folder.close()
+    }
+  },
+)
 
 test('a lock of a process that runs is respected where nothing tells when it began; what is no lock is not', async (t) => {
   const path = join(parent(t), 'data')
@@ -107,7 +118,11 @@ test('a folder of a newer version, or with a damaged format, is refused and noth
     ['', 'STORE_CORRUPT'],
   ] as const) {
     writeFileSync(join(path, 'format.json'), text)
-    await assert.rejects(new DataFolder(path).open(), (error: unknown) => error instanceof StoreError && error.code === code && error.remedy !== undefined, text)
+    await assert.rejects(
+      new DataFolder(path).open(),
+      (error: unknown) => error instanceof StoreError && error.code === code && error.remedy !== undefined,
+      text,
+    )
     assert.equal(readFileSync(join(path, 'format.json'), 'utf8'), text)
     assert.deepEqual(readdirSync(path), ['format.json'])
     assert.equal(modeOf(path), 0o755)
@@ -128,7 +143,10 @@ test('a path that cannot be a folder is said in a sentence with a remedy', async
   const file = join(parent(t), 'file')
   writeFileSync(file, 'x')
   for (const path of [file, join(file, 'data')]) {
-    await assert.rejects(new DataFolder(path).open(), (error: unknown) => error instanceof StoreError && error.code === 'STORE_UNUSABLE' && /FLEETPULSE_DATA/.test(error.remedy ?? ''))
+    await assert.rejects(
+      new DataFolder(path).open(),
+      (error: unknown) => error instanceof StoreError && error.code === 'STORE_UNUSABLE' && /FLEETPULSE_DATA/.test(error.remedy ?? ''),
+    )
   }
   assert.equal(readFileSync(file, 'utf8'), 'x')
 })

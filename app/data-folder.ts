@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { accessSync, chmodSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { describeError, StoreError } from '../kernel/errors.ts'
@@ -10,12 +11,14 @@ const FORMAT_VERSION = 1
 /** Where a running platform listens, for commands that look for it. */
 export interface RuntimeInfo {
   pid: number
-  api: string
-  mqtts: number
-  wss: number
-  https: number
-  pki: string
   startedAt: number
+  /** What the targets of the process open; all of them with `--target=all`. */
+  api?: string
+  mqtts?: number
+  wss?: number
+  https?: number
+  pki?: string
+  operations?: string
 }
 
 /**
@@ -58,6 +61,13 @@ export class DataFolder {
       this.#lock.release()
       throw unusable(this.path, error)
     }
+  }
+
+  /** Names this folder among the processes that share stores: made on the first start, the same after every later one. */
+  async processId(): Promise<string> {
+    const path = join(this.path, 'process-id')
+    if (!existsSync(path)) await writeFileAtomically(path, randomUUID())
+    return readFileSync(path, 'utf8').trim()
   }
 
   async publish(info: RuntimeInfo): Promise<void> {

@@ -8,6 +8,7 @@ import type { Activation } from '../device-registry/activation.ts'
 import type { FollowingRegistryView } from '../device-registry/registry-view.ts'
 import type { Registry } from '../device-registry/registry.ts'
 import type { Ingest } from '../ingest/ingest.ts'
+import type { MqttDoor } from '../ingest/mqtt-door.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Metrics } from '../kernel/metrics.ts'
 import type { Random } from '../kernel/random.ts'
@@ -20,16 +21,15 @@ import type { DeviceHttps } from '../provisioning/device-https.ts'
 import type { EnrolmentTokens } from '../provisioning/enrolment-tokens.ts'
 import type { PkiHttp } from '../provisioning/pki-http.ts'
 import type { RevocationList } from '../provisioning/revocation-list.ts'
+import type { RemoteAuthority } from '../provisioning/remote-authority.ts'
 import type { ServerCertificate } from '../provisioning/server-certificate.ts'
+import type { SigningDesk } from '../provisioning/signing-desk.ts'
 import type { Documents } from '../storage/documents/documents.ts'
 import type { EventLog } from '../storage/event-log/event-log.ts'
 import type { SeriesStore } from '../storage/series/series-store.ts'
 import type { Config } from './config-sections.ts'
 import type { Operations } from '../dashboard/api/context.ts'
-
-/** The parts of the platform that can run in a thread or process of their own. */
-export const TARGETS = ['edge', 'registry', 'processing', 'anomaly', 'alerts', 'dashboard'] as const
-export type Target = (typeof TARGETS)[number]
+import type { Target } from './targets.ts'
 
 /** Every module by name; the road from device to page, top to bottom. */
 export interface Parts {
@@ -41,12 +41,16 @@ export interface Parts {
   revocationList: RevocationList
   pkiHttp: PkiHttp
   serverCertificate: ServerCertificate
+  signingDesk: SigningDesk
   enrolmentTokens: EnrolmentTokens
+  remoteAuthority: RemoteAuthority
+  edgeCertificate: ServerCertificate
   registryView: FollowingRegistryView
   ingest: Ingest
   deviceHttps: DeviceHttps
   activation: Activation
   broker: Broker
+  mqttDoor: MqttDoor
   lab: LabListener
   series: SeriesStore
   readings: ReadingsWorker
@@ -59,13 +63,17 @@ export interface Parts {
 /** What a build may use besides other modules. */
 export interface BuildContext {
   config: Config
+  /** Everything that runs in this process, in whichever thread. */
+  targets: readonly Target[]
+  /** Of this data folder, the same after every start. */
+  processId: string
   /** Absolute. */
   dataDirectory: string
   clock: Clock
   random: Random
   log: Logger
   metrics: Metrics
-  /** What device listeners present; the registry target makes it, the edge gets it. */
+  /** What device listeners present, where the registry target is in this process and makes it. */
   tls: () => TlsMaterial
   operations: Operations
 }
@@ -74,6 +82,8 @@ export interface Module<K extends keyof Parts> {
   /** Targets that run it; a module that others need is built wherever they are. */
   targets: readonly Target[]
   needs: readonly (keyof Parts)[]
+  /** Where the process has this target, the module is not needed. */
+  unless?: Target
   build(context: BuildContext, parts: Parts): Parts[K] | Promise<Parts[K]>
 }
 

@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Alerts } from '../alerts/alerts.ts'
 import { Webhooks } from '../alerts/webhooks/webhooks.ts'
@@ -11,6 +10,7 @@ import { Activation } from '../device-registry/activation.ts'
 import { FollowingRegistryView } from '../device-registry/registry-view.ts'
 import { Registry } from '../device-registry/registry.ts'
 import { Ingest } from '../ingest/ingest.ts'
+import { MqttDoor } from '../ingest/mqtt-door.ts'
 import { ReadingsWorker } from '../processing/readings-worker.ts'
 import { WindowOperator } from '../processing/windows/window-operator.ts'
 import { openAdminToken } from '../provisioning/admin-token.ts'
@@ -21,12 +21,13 @@ import { EnrolmentTokens } from '../provisioning/enrolment-tokens.ts'
 import { Enrolment } from '../provisioning/enrolment.ts'
 import { PkiHttp } from '../provisioning/pki-http.ts'
 import { RevocationList } from '../provisioning/revocation-list.ts'
+import { RemoteAuthority } from '../provisioning/remote-authority.ts'
 import { ServerCertificate } from '../provisioning/server-certificate.ts'
-import { LmdbDocuments } from '../storage/documents/lmdb-documents.ts'
-import { LmdbEventLog } from '../storage/event-log/lmdb-event-log.ts'
-import { DuckdbSeriesStore } from '../storage/series/duckdb-series-store.ts'
+import { SigningDesk } from '../provisioning/signing-desk.ts'
+import { openDocuments, openEventLog, openSeries } from './engines.ts'
 import type { ModuleTable, Parts } from './module.ts'
 import { announceSessions } from './sessions.ts'
+import type { Target } from './targets.ts'
 
 const STORES = ['documents', 'eventLog'] as const
 
@@ -35,22 +36,30 @@ export const MODULES: ModuleTable = {
   documents: {
     targets: [],
     needs: [],
-    build: (context) => new LmdbDocuments({ ...context, directory: join(context.dataDirectory, 'documents'), config: context.config.documents }),
+    build: (context) => openDocuments(context.config, context),
   },
   eventLog: {
     targets: [],
     needs: [],
-    build: (context) =>
-      new LmdbEventLog({ ...context, directory: join(context.dataDirectory, 'log'), config: context.config.eventLog, topicPrefix: context.config.platform.topicPrefix }),
+    build: (context) => openEventLog(context.config, context),
   },
-  registry: { targets: ['registry'], needs: STORES, build: (context, parts) => new Registry({ ...context, ...parts, registryConfig: context.config.registry }) },
+  registry: {
+    targets: ['registry'],
+    needs: STORES,
+    build: (context, parts) => new Registry({ ...context, ...parts, registryConfig: context.config.registry }),
+  },
   authority: {
     targets: ['registry'],
     needs: [],
     build: (context, parts) =>
-      new CertificateAuthority({ ...context, dataDir: context.dataDirectory, config: context.config.provisioning, pkiUrl: () => parts.pkiHttp.publicUrl }),
+      new CertificateAuthority({
+        ...context,
+        dataDir: context.dataDirectory,
+        config: context.config.provisioning,
+        pkiUrl: () => parts.pkiHttp.publicUrl,
+      }),
   },
-  certificates: { targets: ['registry'], needs: [...STORES, 'authority'], build: (context, parts) => new Certificates({ ...context, ...parts }) },
+  certificates: { targets: ['registry'], needs: STORES, build: (context, parts) => new Certificates({ ...context, ...parts }) },
   revocationList: {
     targets: ['registry'],
     needs: ['documents', 'authority', 'certificates'],
@@ -66,12 +75,47 @@ export const MODULES: ModuleTable = {
     needs: ['authority', 'pkiHttp'],
     build: (context, parts) => new ServerCertificate({ ...context, ...parts, config: context.config.provisioning }),
   },
+  signingDesk: {
+    targets: ['registry'],
+    needs: ['documents', 'authority', 'pkiHttp'],
+    build: (context, parts) => new SigningDesk({ ...context, ...parts, config: context.config.provisioning }),
+  },
+  remoteAuthority: {
+    targets: ['edge'],
+    unless: 'registry',
+    needs: ['documents'],
+    build: (context, parts) =>
+      new RemoteAuthority({
+        ...context,
+        ...parts,
+        edgeId: context.processId,
+        dataDir: context.dataDirectory,
+        config: context.config.provisioning,
+      }),
+  },
+  edgeCertificate: {
+    targets: ['edge'],
+    unless: 'registry',
+    needs: ['remoteAuthority'],
+    build: (context, parts) => new ServerCertificate({ ...context, authority: parts.remoteAuthority, config: context.config.provisioning }),
+  },
   enrolmentTokens: {
     targets: ['registry'],
     needs: ['documents', 'registry'],
-    build: (context, parts) => new EnrolmentTokens({ ...context, ...parts, registrar: parts.registry, config: context.config.provisioning }),
+    build: (context, parts) =>
+      new EnrolmentTokens({ ...context, ...parts, registrar: parts.registry, config: context.config.provisioning }),
   },
-  registryView: { targets: ['edge', 'registry'], needs: STORES, build: (context, parts) => new FollowingRegistryView({ ...context, ...parts, registryConfig: context.config.registry }) },
+  registryView: {
+    targets: ['edge', 'registry'],
+    needs: STORES,
+    build: (context, parts) => {
+      const view = new FollowingRegistryView({ ...context, ...parts, registryConfig: context.config.registry })
+      view.onExpelled(({ serial }) => {
+        if (serial !== undefined) (parts as Partial<Parts>).revocationList?.noteRevocation()
+      })
+      return view
+    },
+  },
   ingest: {
     targets: ['edge', 'registry'],
     needs: [...STORES, 'registryView'],
@@ -86,7 +130,11 @@ export const MODULES: ModuleTable = {
       return new DeviceHttps({ ...context, ...parts, config, enrolment, uplinkSink: parts.ingest })
     },
   },
-  activation: { targets: ['registry'], needs: ['registry', 'eventLog'], build: (context, parts) => new Activation({ ...context, ...parts, registryConfig: context.config.registry }) },
+  activation: {
+    targets: ['registry'],
+    needs: ['registry', 'eventLog'],
+    build: (context, parts) => new Activation({ ...context, ...parts, registryConfig: context.config.registry }),
+  },
   broker: {
     targets: ['edge'],
     needs: ['documents', 'eventLog', 'registryView', 'ingest'],
@@ -97,32 +145,63 @@ export const MODULES: ModuleTable = {
         registry: parts.registryView,
         uplinks: parts.ingest,
         documents: parts.documents,
+        tls: () => (parts as Partial<Parts>).edgeCertificate?.material ?? context.tls(),
+        // Only shared documents can have another edge beside this one.
+        ...(context.config.platform.documentsEngine === 'lmdb' ? {} : { edge: { id: context.processId, eventLog: parts.eventLog } }),
         onSession: announceSessions(parts.eventLog, context.log),
       }),
   },
-  lab: { targets: ['edge'], needs: ['documents'], build: (context, parts) => new LabListener({ ...context, ...parts, config: context.config.broker }) },
+  mqttDoor: {
+    targets: ['edge'],
+    needs: ['registry', 'registryView', 'ingest'],
+    build: (context, parts) =>
+      new MqttDoor({ ...context, ...parts, config: context.config.mqttDoor, uplinks: parts.ingest, registrar: parts.registry }),
+  },
+  lab: {
+    targets: ['edge'],
+    needs: ['documents'],
+    build: (context, parts) => new LabListener({ ...context, ...parts, config: context.config.broker }),
+  },
   series: {
     targets: [],
     needs: [],
-    build: (context) => new DuckdbSeriesStore({ ...context, directory: join(context.dataDirectory, 'series'), config: context.config.series }),
+    build: (context) => openSeries(context.config, context),
   },
   readings: {
     targets: ['processing', 'anomaly'],
     needs: [...STORES, 'series', 'registryView'],
     build: (context, parts) => {
       const silenceAfterMs = (tenant: string, type: string): number | null => parts.registryView.type(tenant, type)?.silenceAfterMs ?? null
-      const windows = new WindowOperator({ ...context, config: context.config.windows })
-      const anomalies = new AnomalyOperator({ ...context, config: context.config.anomaly, silenceAfterMs })
-      return new ReadingsWorker({ ...context, ...parts, config: context.config.processing, operators: [windows, anomalies] })
+      const runs = (target: Target): boolean => context.targets.includes(target)
+      const windows = runs('processing') ? [new WindowOperator({ ...context, config: context.config.windows })] : []
+      const anomalies = runs('anomaly') ? [new AnomalyOperator({ ...context, config: context.config.anomaly, silenceAfterMs })] : []
+      const group = runs('processing') ? 'processing' : 'anomaly'
+      return new ReadingsWorker({ ...context, ...parts, config: context.config.processing, group, operators: [...windows, ...anomalies] })
     },
   },
   anomalyArchive: {
     targets: ['anomaly'],
     needs: STORES,
-    build: (context, parts) => new AnomalyArchive({ ...context, ...parts, anomaliesMax: context.config.platform.anomaliesMax }),
+    build: (context, parts) =>
+      new AnomalyArchive({
+        ...context,
+        ...parts,
+        anomaliesMax: context.config.platform.anomaliesMax,
+        works: context.targets.includes('anomaly'),
+      }),
   },
-  alerts: { targets: ['alerts'], needs: STORES, build: (context, parts) => new Alerts({ ...context, ...parts, config: context.config.alerts }) },
-  webhooks: { targets: ['alerts'], needs: STORES, build: (context, parts) => new Webhooks({ ...context, ...parts, config: context.config.webhooks }) },
+  alerts: {
+    targets: ['alerts'],
+    needs: STORES,
+    build: (context, parts) =>
+      new Alerts({ ...context, ...parts, config: context.config.alerts, works: context.targets.includes('alerts') }),
+  },
+  webhooks: {
+    targets: ['alerts'],
+    needs: STORES,
+    build: (context, parts) =>
+      new Webhooks({ ...context, ...parts, config: context.config.webhooks, works: context.targets.includes('alerts') }),
+  },
   api: {
     targets: ['dashboard'],
     needs: [...STORES, 'series', 'registry', 'certificates', 'enrolmentTokens', 'anomalyArchive', 'alerts', 'webhooks'],

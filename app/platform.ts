@@ -9,43 +9,46 @@ import type { TlsMaterial } from '../kernel/tls.ts'
 import { assemble, type Assembly } from './assemble.ts'
 import type { Config } from './config-sections.ts'
 import { DataFolder } from './data-folder.ts'
-import type { FromRoad, PlainError, RoadAddresses, RoadThreadData, ToRoad } from './thread-link.ts'
-
-/** What was bound, as `--print-ready` prints it. */
-export interface Ready {
-  ready: true
-  mqtts: number
-  wss: number
-  https: number
-  api: string
-  data: string
-  pki: string
-  lab?: number
-}
+import type { BuildContext } from './module.ts'
+import { OperationsServer } from './operations-server.ts'
+import { addressesOf, type Addresses, type ReadyLine } from './ready.ts'
+import type { Target } from './targets.ts'
+import type { FromRoad, PlainError, RoadThreadData, ToRoad } from './thread-link.ts'
 
 /** Longest stop of the road thread: its services stop within their own bounds well before. */
 const ROAD_STOP_TIMEOUT_MS = 8_000
 
-/** The whole platform in one process: the broker and ingest here, everything else in the road thread. */
+/**
+ * The platform, or some of its targets, in one process. Where the edge is not alone, the broker and ingest keep this thread and everything
+ * else has the road thread; otherwise one thread does.
+ */
 export class Platform {
   readonly #config: Config
+  readonly #targets: readonly Target[]
   readonly #log: Logger
   readonly #metrics = new Metrics()
   readonly #folder: DataFolder
   readonly #onFailure: (error: Error) => void
   #road: Worker | undefined
-  #edge: Assembly | undefined
+  /** What runs in this thread. */
+  #assembly: Assembly | undefined
+  #operations: OperationsServer | undefined
+  #processId = ''
   #tls: TlsMaterial | undefined
-  #starting: Promise<Ready> | undefined
+  #starting: Promise<ReadyLine> | undefined
   #stopping: Promise<void> | undefined
   /** The road thread was told to stop: its end is no failure. */
   #roadMayEnd = false
 
   /** `onFailure` is told when a part dies while running: the process should then stop. */
-  constructor(options: { config: Config; onFailure: (error: Error) => void }) {
+  constructor(options: { config: Config; targets: readonly Target[]; onFailure: (error: Error) => void }) {
     this.#config = options.config
+    this.#targets = options.targets
     this.#onFailure = options.onFailure
-    this.#log = createLogger({ level: options.config.platform.logLevel, name: 'edge' })
+    this.#log = createLogger({
+      level: options.config.platform.logLevel,
+      name: options.targets.includes('edge') ? 'edge' : options.targets.join('+'),
+    })
     this.#folder = new DataFolder(options.config.platform.dataDirectory)
   }
 
@@ -56,7 +59,7 @@ export class Platform {
     return this.#log
   }
 
-  start(): Promise<Ready> {
+  start(): Promise<ReadyLine> {
     this.#starting ??= this.#startAll()
     return this.#starting
   }
@@ -67,24 +70,39 @@ export class Platform {
     return this.#stopping
   }
 
-  async #startAll(): Promise<Ready> {
+  async #startAll(): Promise<ReadyLine> {
     await this.#folder.open()
     try {
-      const addresses = await this.#startRoad()
+      this.#processId = await this.#folder.processId()
+      const isSplit = this.#targets.includes('edge') && this.#targets.length > 1
+      const ofRoad = isSplit ? await this.#startRoad() : {}
       this.#metrics.collectProcess()
-      this.#edge = await assemble(this.#edgeContext(), ['edge'])
-      return await this.#publish(addresses, this.#edge)
+      this.#assembly = await assemble(this.#context(), isSplit ? ['edge'] : this.#targets)
+      this.#assembly.parts.edgeCertificate?.onServerCertificate(() => this.#reloadTls())
+      const addresses = { ...addressesOf(this.#assembly), ...ofRoad, ...(isSplit ? {} : await this.#startOperations()) }
+      await this.#folder.publish({ pid: process.pid, startedAt: systemClock.nowMs(), ...addresses })
+      return { ready: true, ...addresses, data: this.#folder.path }
     } catch (error) {
       await this.#stopAll()
       throw error
     }
   }
 
+  /** The API answers them where it runs; with two threads the road thread does. */
+  async #startOperations(): Promise<Addresses> {
+    if (this.#targets.includes('dashboard')) return {}
+    const { operationsHost: host, operationsPort: port } = this.#config.platform
+    this.#operations = new OperationsServer({ host, port, operations: this.#context().operations })
+    await this.#operations.start()
+    return { operations: this.#operations.origin }
+  }
+
   async #stopAll(): Promise<void> {
     this.#roadMayEnd = true
-    const edge = this.#edge
-    this.#edge = undefined
-    await edge?.stop()
+    await this.#operations?.stop()
+    const assembly = this.#assembly
+    this.#assembly = undefined
+    await assembly?.stop()
     const road = this.#road
     if (road !== undefined) {
       const exited = new Promise<void>((resolve) => road.once('exit', () => resolve()))
@@ -97,8 +115,13 @@ export class Platform {
     this.#folder.close()
   }
 
-  #startRoad(): Promise<RoadAddresses> {
-    const workerData: RoadThreadData = { config: this.#config, dataDirectory: this.#folder.path }
+  #startRoad(): Promise<Addresses> {
+    const workerData: RoadThreadData = {
+      config: this.#config,
+      targets: this.#targets,
+      processId: this.#processId,
+      dataDirectory: this.#folder.path,
+    }
     const road = new Worker(new URL('./road-thread.js', import.meta.url), { workerData })
     this.#road = road
     return new Promise((resolve, reject) => {
@@ -133,7 +156,7 @@ export class Platform {
   /** A certificate that cannot be used must not end the process: the old one serves on. */
   #reloadTls(): void {
     try {
-      this.#edge?.parts.broker?.reloadTls()
+      this.#assembly?.parts.broker?.reloadTls()
     } catch (error) {
       this.#log.error({ error: describeError(error) }, 'the new server certificate is not used')
     }
@@ -143,7 +166,7 @@ export class Platform {
   async #answer(id: number, question: 'metrics' | 'not-ready'): Promise<void> {
     try {
       if (question === 'metrics') this.#tell({ kind: 'answer', id, answer: await this.#metrics.families() })
-      else this.#tell({ kind: 'answer', id, answer: this.#edge === undefined ? { edge: 'is not running' } : this.#edge.notReady() })
+      else this.#tell({ kind: 'answer', id, answer: this.#notReady() })
     } catch (error) {
       this.#log.error({ question, error: describeError(error) }, 'the edge could not answer')
     }
@@ -153,29 +176,26 @@ export class Platform {
     this.#road?.postMessage(message)
   }
 
-  #edgeContext() {
+  #notReady(): Record<string, string> {
+    return this.#assembly === undefined ? { [this.#targets[0] ?? 'edge']: 'is not running' } : this.#assembly.notReady()
+  }
+
+  #context(): BuildContext {
     return {
       config: this.#config,
+      targets: this.#targets,
+      processId: this.#processId,
       dataDirectory: this.#folder.path,
       clock: systemClock,
       random: systemRandom,
       log: this.#log,
       metrics: this.#metrics,
-      operations: { metricsText: () => this.#metrics.registry.metrics(), notReady: () => Promise.resolve({}) },
+      operations: { metricsText: () => this.#metrics.registry.metrics(), notReady: async () => this.#notReady() },
       tls: () => {
         if (this.#tls === undefined) throw new TimeoutError('the server certificate is not there yet')
         return this.#tls
       },
     }
-  }
-
-  async #publish(addresses: RoadAddresses, edge: Assembly): Promise<Ready> {
-    const ports = edge.parts.broker?.ports
-    if (ports === undefined) throw new InternalError('the broker does not listen')
-    const lab = edge.parts.lab?.port
-    const ready: Ready = { ready: true, ...ports, https: addresses.https, api: addresses.api, data: this.#folder.path, pki: addresses.pki, ...(lab === undefined ? {} : { lab }) }
-    await this.#folder.publish({ pid: process.pid, startedAt: systemClock.nowMs(), ...ports, https: ready.https, api: ready.api, pki: ready.pki })
-    return ready
   }
 }
 

@@ -6,6 +6,8 @@ import { systemRandom } from '../kernel/random.ts'
 import { withTimeout } from '../kernel/retry.ts'
 import { systemClock } from '../kernel/time.ts'
 import { assemble, type Assembly } from './assemble.ts'
+import { OperationsServer } from './operations-server.ts'
+import { addressesOf } from './ready.ts'
 import type { EdgeAnswer, FromRoad, PlainError, RoadThreadData, ToRoad } from './thread-link.ts'
 
 /*
@@ -17,12 +19,13 @@ const ANSWER_TIMEOUT_MS = 2_000
 
 const port = parentPort
 if (port === null) throw new InternalError('road-thread.ts runs in a worker thread only')
-const { config, dataDirectory } = workerData as RoadThreadData
+const { config, targets, processId, dataDirectory } = workerData as RoadThreadData
 const log = createLogger({ level: config.platform.logLevel, name: 'road' })
 const metrics = new Metrics()
 const answers = new Map<number, (answer: EdgeAnswer) => void>()
 let asked = 0
 let assembly: Assembly | undefined
+let operationsServer: OperationsServer | undefined
 
 function say(message: FromRoad): void {
   port?.postMessage(message)
@@ -49,6 +52,8 @@ const operations = {
 async function start(): Promise<void> {
   const context = {
     config,
+    targets,
+    processId,
     dataDirectory,
     clock: systemClock,
     random: systemRandom,
@@ -59,11 +64,20 @@ async function start(): Promise<void> {
       throw new InternalError('the edge is not in this thread')
     },
   }
-  assembly = await assemble(context, ['registry', 'processing', 'anomaly', 'alerts', 'dashboard'])
-  const { serverCertificate, deviceHttps, pkiHttp, api } = assembly.parts
-  if (serverCertificate === undefined || deviceHttps === undefined || pkiHttp === undefined || api === undefined) throw new InternalError('a module of the road is missing')
-  serverCertificate.onServerCertificate((tls) => say({ kind: 'tls', tls }))
-  say({ kind: 'started', addresses: { https: deviceHttps.port, pki: pkiHttp.publicUrl, api: api.origin }, tls: serverCertificate.material })
+  assembly = await assemble(
+    context,
+    targets.filter((target) => target !== 'edge'),
+  )
+  const { serverCertificate } = assembly.parts
+  serverCertificate?.onServerCertificate((tls) => say({ kind: 'tls', tls }))
+  const addresses = addressesOf(assembly)
+  if (!targets.includes('dashboard')) {
+    const { operationsHost: host, operationsPort } = config.platform
+    operationsServer = new OperationsServer({ host, port: operationsPort, operations })
+    await operationsServer.start()
+    addresses.operations = operationsServer.origin
+  }
+  say({ kind: 'started', addresses, tls: serverCertificate?.material })
 }
 
 function plainError(error: unknown): PlainError {
@@ -85,6 +99,7 @@ const started = start().catch((error: unknown) => {
 /** A start that is under way is finished first: half of it could not be stopped. */
 async function stop(): Promise<void> {
   await started
+  await operationsServer?.stop()
   await assembly?.stop()
   say({ kind: 'stopped' })
   port?.close()

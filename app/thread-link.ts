@@ -1,18 +1,16 @@
 import type { MetricFamily } from '../kernel/metrics.ts'
 import type { TlsMaterial } from '../kernel/tls.ts'
 import type { Config } from './config-sections.ts'
+import type { Addresses } from './ready.ts'
+import type { Target } from './targets.ts'
 
 /** What the road thread is given. */
 export interface RoadThreadData {
   config: Config
+  /** Everything that runs in this process; the road thread runs all of it but the edge. */
+  targets: readonly Target[]
+  processId: string
   dataDirectory: string
-}
-
-/** Ports and addresses that the road thread opened. */
-export interface RoadAddresses {
-  https: number
-  pki: string
-  api: string
 }
 
 /** An error as it crosses threads: enough to say it and to choose the exit code. */
@@ -24,7 +22,7 @@ export interface PlainError {
 }
 
 export type FromRoad =
-  | { kind: 'started'; addresses: RoadAddresses; tls: TlsMaterial }
+  | { kind: 'started'; addresses: Addresses; tls: TlsMaterial | undefined }
   | { kind: 'failed'; error: PlainError }
   | { kind: 'tls'; tls: TlsMaterial }
   /** The road asks the main thread about itself: its metrics, or what is not ready. */

@@ -12,6 +12,8 @@ export const BENCHES: Readonly<Record<string, string>> = {
   ingest: './road.js',
   'alert-latency': './alert-latency.js',
   kill: './kill.js',
+  connections: './connections.js',
+  'fleet-size': './fleet-size.js',
   peers: './peers.js',
 }
 

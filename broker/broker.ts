@@ -6,29 +6,43 @@ import type { UplinkSink } from '../contracts/uplink.ts'
 import { describeError, TimeoutError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Metrics } from '../kernel/metrics.ts'
+import { systemRandom, type Random } from '../kernel/random.ts'
 import { withTimeout } from '../kernel/retry.ts'
 import type { Service } from '../kernel/service.ts'
 import { every, type Clock, type Timer } from '../kernel/time.ts'
 import type { TlsMaterial } from '../kernel/tls.ts'
 import type { Documents } from '../storage/documents/documents.ts'
+import type { EventLog } from '../storage/event-log/event-log.ts'
 import { Commands, type DownlinkResult } from './commands.ts'
 import type { BrokerConfig } from './config.ts'
 import { DeviceAdmission } from './device-admission.ts'
-import { DeviceBroker } from './device-broker.ts'
+import { DeviceBroker, type SeatKeeper } from './device-broker.ts'
 import { DeviceConnections } from './device-connections.ts'
 import { plainAddress, type DoorKeeper } from './device-door.ts'
 import { DeviceSession, type ListenerName } from './device-session.ts'
+import { Edge } from './edges/edge.ts'
 import { Expulsion } from './expulsion.ts'
+import { IntakeBudget } from './intake-budget.ts'
+import { LeftWills } from './left-wills.ts'
 import { createMqttsListener, type DeviceListener } from './mqtts-listener.ts'
+import { sessionIdOfTopic, topicGroupOf } from './names.ts'
 import { DeadlineWheel } from './packets/deadline-wheel.ts'
 import { StrictConnection } from './packets/strict-connection.ts'
 import type { Violation } from './packets/violations.ts'
 import { DocumentsPersistence, type PersistenceDrop } from './persistence/documents-persistence.ts'
 import { exposePersistence } from './persistence/persistence-gauges.ts'
 import { Refusals } from './refusals.ts'
+import { SeatedDevices } from './seated-devices.ts'
 import { mayHoldFilter } from './topic-policy.ts'
 import { UplinkGate } from './uplink-gate.ts'
+import { UplinkRoad } from './uplink-road.ts'
 import { createWssListener } from './wss-listener.ts'
+
+/** First part of the names of the broker's collections. */
+const NAMESPACE = 'broker'
+
+/** Of a broker that is alone on its documents: it holds every device. */
+const ALONE: SeatKeeper = { isReady: () => true, take: () => Promise.resolve('held') }
 
 /** A device's session began or ended. */
 export interface SessionEvent {
@@ -53,6 +67,13 @@ export interface BrokerOptions {
   registry: RegistryView
   uplinks: UplinkSink
   documents: Documents
+  /** Source of chance for pauses between tries; default the system's. */
+  random?: Random
+  /**
+   * This edge among others over the same documents and event log: `id` is the data folder's, the same after every start; `eventLog` carries
+   * messages to devices (`downlink/1` on topic `commands`). Without it the broker is alone on its documents and follows no topic.
+   */
+  edge?: { id: string; eventLog: EventLog }
   /** Told of every session's begin and end; may not throw. */
   onSession?: (event: SessionEvent) => void
 }
@@ -73,7 +94,12 @@ export class Broker implements Service {
   readonly #open: Gauge<'listener'>
   readonly #admission: DeviceAdmission
   readonly #persistence: DocumentsPersistence
+  readonly #budget: IntakeBudget
+  readonly #road: UplinkRoad
   readonly #gate: UplinkGate
+  readonly #leftWills: LeftWills
+  readonly #edge: Edge | undefined
+  readonly #seated: SeatedDevices
   readonly #broker: DeviceBroker
   readonly #commands: Commands
   readonly #expulsion: Expulsion
@@ -92,17 +118,12 @@ export class Broker implements Service {
     this.#open = metrics.gauge('broker_connections', 'Open connections of devices', ['listener'])
     this.#admission = new DeviceAdmission({ config, clock, registry, refusals: this.#refusals, connections: this.#connections })
     const refusedClients = new WeakSet<object>()
-    this.#persistence = new DocumentsPersistence({
-      documents: options.documents,
-      clock,
-      namespace: 'broker',
-      limits: config,
-      mayHold: mayHoldFilter,
-      mayForget: (client) => !refusedClients.has(client),
-      onDropped: (drop) => this.#onDropped(drop),
-    })
+    this.#edge = options.edge === undefined ? undefined : this.#createEdge(options.edge)
+    this.#persistence = this.#createPersistence(refusedClients)
+    this.#budget = new IntakeBudget(config.uplinkBytesMax)
+    this.#road = this.#createRoad()
     this.#gate = new UplinkGate({
-      uplinks: options.uplinks,
+      road: this.#road,
       clock,
       metrics,
       refusals: this.#refusals,
@@ -122,13 +143,19 @@ export class Broker implements Service {
         connected: (session) => this.#tell('connected', session),
         disconnected: (session) => this.#tell('disconnected', session),
       },
+      seats: () => (this.#edge === undefined ? ALONE : this.#seated.keeper(this.#edge)),
     })
+    this.#leftWills = new LeftWills({ wills: this.#persistence.wills, publish: (will) => this.#broker.publishWill(will), log })
+    this.#seated = this.#createSeated()
     this.#commands = new Commands({
       broker: this.#broker,
       persistence: this.#persistence,
       metrics,
+      clock,
       packetBytesMax: config.packets.packetBytesMax,
       queueMessagesMax: config.queueMessagesMax,
+      forwarder: this.#edge,
+      onDropped: (drop) => this.#onDropped(drop),
     })
     this.#expulsion = new Expulsion({ connections: this.#connections, clock, log, metrics })
     this.#deadlines = new DeadlineWheel(clock)
@@ -140,6 +167,11 @@ export class Broker implements Service {
     return this.#ports
   }
 
+  /** Why nothing is acknowledged, or no session changes, now; one sentence, or null when all is well. */
+  get failing(): string | null {
+    return this.#road.failing ?? this.#edge?.failing ?? null
+  }
+
   /** Opens both listeners. Throws EnvironmentError PORT_IN_USE or LISTEN_FAILED, with nothing left open. */
   async start(): Promise<void> {
     if (this.#state !== 'new') return
@@ -147,7 +179,10 @@ export class Broker implements Service {
     const { config, clock, log, registry } = this.#options
     this.#unfollow = this.#expulsion.follow(registry)
     try {
+      await this.#edge?.open()
       await this.#broker.start()
+      this.#edge?.run()
+      if (this.#edge !== undefined) this.#leftWills.say(this.#persistence.wills.clientIds(), this.#broker.id)
       this.#ports = await this.#openListeners()
     } catch (error) {
       await this.stop()
@@ -175,6 +210,8 @@ export class Broker implements Service {
     await this.#drain()
     await this.#broker.stop()
     await this.#drain()
+    this.#road.stop()
+    await this.#edge?.stop()
     await Promise.all(Object.values(this.#listeners).map((listener) => listener.door.close()))
     this.#deadlines.stop()
     this.#gate.flush()
@@ -190,7 +227,8 @@ export class Broker implements Service {
 
   /**
    * Sends a message to a device with QoS 1, on `devices/{device}/{path}` where `path` is `commands/{id}` or `twin/desired`.
-   * Throws InvalidInputError for another path or a payload that fits no packet.
+   * A device that is not held by this edge gets it through the event log. Throws InvalidInputError for another path or a payload that fits
+   * no packet, EnvironmentError LOG_UNAVAILABLE.
    */
   publishDown(
     tenant: string,
@@ -202,9 +240,81 @@ export class Broker implements Service {
     return this.#commands.publishDown(tenant, device, path, payload, options)
   }
 
-  /** Is the device connected now? */
+  /** Is the device connected to this edge now? */
   isConnected(tenant: string, device: string): boolean {
     return this.#broker.isLive(`${tenant}/${device}`)
+  }
+
+  #createPersistence(refusedClients: WeakSet<object>): DocumentsPersistence {
+    const { documents, clock, config } = this.#options
+    return new DocumentsPersistence({
+      documents,
+      clock,
+      namespace: NAMESPACE,
+      limits: config,
+      mayHold: mayHoldFilter,
+      mayForget: (client) => !refusedClients.has(client),
+      onDropped: (drop) => this.#onDropped(drop),
+      ...(this.#edge === undefined ? {} : { ownership: this.#edge, groups: { of: topicGroupOf, clientOf: sessionIdOfTopic } }),
+    })
+  }
+
+  #createRoad(): UplinkRoad {
+    const { uplinks, clock, log, metrics, config, random } = this.#options
+    return new UplinkRoad({
+      uplinks,
+      clock,
+      random: random ?? systemRandom,
+      log,
+      metrics,
+      budget: this.#budget,
+      retryInitialMs: config.uplinkRetryInitialMs,
+      retryMaxMs: config.uplinkRetryMaxMs,
+      slowMs: config.uplinkSlowMs,
+    })
+  }
+
+  #createSeated(): SeatedDevices {
+    const { clock, log, config } = this.#options
+    return new SeatedDevices({
+      connections: this.#connections,
+      broker: this.#broker,
+      gate: this.#gate,
+      persistence: this.#persistence,
+      leftWills: this.#leftWills,
+      clock,
+      log,
+      releaseTimeoutMs: config.edges.releaseTimeoutMs,
+    })
+  }
+
+  #createEdge({ id, eventLog }: { id: string; eventLog: EventLog }): Edge {
+    const { documents, clock, log, metrics, config } = this.#options
+    const persistence = (): DocumentsPersistence => this.#persistence
+    return new Edge({
+      edgeId: id,
+      documents,
+      eventLog,
+      clock,
+      log,
+      metrics,
+      config: config.edges,
+      namespace: NAMESPACE,
+      mirror: {
+        adopt: (clientIds) => persistence().adopt(clientIds),
+        isWarm: (clientId) => persistence().isWarm(clientId),
+        warm: (clientId) => persistence().warm(clientId),
+        release: (clientId) => persistence().release(clientId),
+      },
+      host: {
+        deliver: (clientId, downlink, place) => this.#commands.deliver(clientId, downlink, place),
+        vacate: (clientId) => this.#seated.vacate(clientId),
+        onOrphans: (clientIds) => this.#leftWills.say(clientIds, this.#broker.id),
+        onLost: () => this.#seated.endAll(),
+        isIdle: (clientId) => this.#seated.isIdle(clientId),
+        onRecorded: () => persistence().queues.purge(),
+      },
+    })
   }
 
   async #openListeners(): Promise<BrokerPorts> {
@@ -244,12 +354,14 @@ export class Broker implements Service {
     this.#open.inc({ listener })
     session.onceClosed(() => {
       this.#connections.remove(session)
+      this.#gate.leave(session)
       this.#open.dec({ listener })
     })
     const connection = new StrictConnection({
       socket: stream,
       limits: config.packets,
       deadlines: this.#deadlines,
+      budget: this.#budget,
       prefixes: { topicPrefix: session.topicPrefix, clientIdPrefix: session.topicPrefix },
       onViolation: (violation) => this.#onViolation(violation, session),
     })
@@ -279,6 +391,7 @@ export class Broker implements Service {
       this.#broker.isLive(sessionId),
     )
     if (expired > 0) log.info({ sessions: expired }, 'expired sessions removed')
+    await this.#edge?.giveUpIdle()
   }
 
   async #drain(): Promise<void> {

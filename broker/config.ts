@@ -1,4 +1,5 @@
 import { Type, type Static } from 'typebox'
+import { edgesConfigSchema } from './edges/config.ts'
 import { packetLimitsSchema } from './packets/limits.ts'
 
 const portMax = 65_535
@@ -155,6 +156,32 @@ export const brokerConfigSchema = Type.Object(
       default: 3_000,
       description: 'How long, in ms, a stop waits for publishes that are being made durable, so that their acknowledgements still leave.',
     }),
+    uplinkBytesMax: Type.Integer({
+      minimum: 65_536,
+      maximum: 68_719_476_736,
+      default: 134_217_728,
+      description:
+        'Bytes read from devices and not made durable yet, all connections together, 1 KiB per publish included. Above it sockets that bring more are read no further, pings in them neither: it bounds the memory of an edge whose event log is away. At the usual pace a few MB are under way.',
+    }),
+    uplinkRetryInitialMs: Type.Integer({
+      minimum: 1,
+      maximum: 60_000,
+      default: 100,
+      description: 'First pause, in ms, before a publish is tried again that the event log did not take; doubled with each try.',
+    }),
+    uplinkRetryMaxMs: Type.Integer({
+      minimum: 1,
+      maximum: 600_000,
+      default: 2_000,
+      description: 'Longest pause, in ms, between two tries: how late, at most, the return of the event log is noticed.',
+    }),
+    uplinkSlowMs: Type.Integer({
+      minimum: 100,
+      maximum: 600_000,
+      default: 5_000,
+      description: 'The event log counts as unavailable when it has not answered for so long, in ms. A commit takes milliseconds.',
+    }),
+    edges: edgesConfigSchema,
     packets: packetLimitsSchema,
     lab: Type.Object(
       {

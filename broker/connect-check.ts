@@ -18,23 +18,25 @@ export type ConnectVerdict = { status: 'accepted' } | { status: 'refused'; reaso
  * May this connection have the session its CONNECT asks for? The certificate was admitted at the end of the handshake; it is asked again
  * here, because a device may be revoked between the two.
  */
-export function checkConnect(
-  session: DeviceSession,
-  client: Client,
-  deps: { registry: RegistryView; persistence: DocumentsPersistence; sessionsMax: number },
-): ConnectVerdict {
+export function checkConnect(session: DeviceSession, client: Client, registry: RegistryView): ConnectVerdict {
   const { tenant, device, serial } = session.identity
   if (client.id !== session.sessionId) {
     return refused('client-id', IDENTIFIER_REJECTED, 'the client id is not the device id of the certificate')
   }
-  const admission = deps.registry.admit(tenant, device, serial)
+  const admission = registry.admit(tenant, device, serial)
   if (admission.status === 'refused') return refused(admission.reason, NOT_AUTHORISED)
   if (!authorise(session.principal, 'connect', { tenant, kind: 'session', id: device })) return refused('identity', NOT_AUTHORISED)
   if (session.willTopic !== undefined && !mayWill(session, session.willTopic)) return refused('foreign-will', NOT_AUTHORISED)
-  const { sessions } = deps.persistence
-  if (!client.clean && !sessions.has(client.id) && sessions.size >= deps.sessionsMax) return refused('sessions-max', SERVER_UNAVAILABLE)
-  return { status: 'accepted' }
+  return ACCEPTED
 }
+
+/** Is there room for the session it asks for? To be asked when the device is held here, and its session known. */
+export function checkRoom(client: Client, sessions: DocumentsPersistence['sessions'], sessionsMax: number): ConnectVerdict {
+  if (client.clean || sessions.has(client.id) || sessions.size < sessionsMax) return ACCEPTED
+  return refused('sessions-max', SERVER_UNAVAILABLE)
+}
+
+const ACCEPTED: ConnectVerdict = { status: 'accepted' }
 
 function mayWill(session: DeviceSession, topic: string): boolean {
   return topic.startsWith(session.topicPrefix) && mayUseTopic(session.principal, 'publish', topic.slice(session.topicPrefix.length))

@@ -4,23 +4,45 @@ import { describeError, EnvironmentError, FleetpulseError } from '../kernel/erro
 import type { Logger } from '../kernel/log.ts'
 import { aedesOptions } from './aedes-options.ts'
 import type { BrokerConfig } from './config.ts'
-import { checkConnect, connectRefusal, NOT_AUTHORISED, SERVER_UNAVAILABLE } from './connect-check.ts'
+import { checkConnect, checkRoom, connectRefusal, NOT_AUTHORISED, SERVER_UNAVAILABLE, type ConnectVerdict } from './connect-check.ts'
 import { devicePrincipal, type DeviceSession, type UplinkPacket } from './device-session.ts'
+import type { TakeResult } from './edges/seats.ts'
+import { DirectEmitter, type EmittedPacket } from './direct-emitter.ts'
 import { GrantedFilters } from './granted-filters.ts'
-import { partiesOf } from './names.ts'
+import { partiesOf, sessionIdOfTopic } from './names.ts'
 import type { StrictConnection } from './packets/strict-connection.ts'
 import { EMPTY_SESSION_TOPIC, type DocumentsPersistence } from './persistence/documents-persistence.ts'
+import type { BrokerPacket } from './persistence/packet.ts'
 import type { RefusalReason, Refusals } from './refusals.ts'
 import { mayHoldFilter } from './topic-policy.ts'
 import type { UplinkGate } from './uplink-gate.ts'
 
+type AuthenticateDone = (error: AuthenticateError | null, success: boolean | null) => void
 type SubscribeDone = (error: Error | null, subscription?: Subscription | null) => void
+
+/** Why a device that is not held here is not let in. */
+const NOT_HELD: Record<Exclude<TakeResult, 'held'>, string> = {
+  taken: 'it connected to another edge after this',
+  timeout: 'the edge that has its session did not give it up in time',
+  uncertain: 'this edge cannot tell whether its lease on sessions still holds',
+}
 
 /** What happens to sessions, for whoever keeps a record of it. */
 export interface SessionListener {
   connected(session: DeviceSession): void
   disconnected(session: DeviceSession): void
 }
+
+/** Where a device's state is held, as far as its CONNECT needs to know. */
+export interface SeatKeeper {
+  /** May the device have its session here, at once? */
+  isReady(clientId: string): boolean
+  /** Sees to it, within a bound. */
+  take(clientId: string): Promise<TakeResult>
+}
+
+/** A message from the platform to a device, as Aedes tells messages apart. */
+export type DownPacket = BrokerPacket & { cmd: 'publish'; qos: 1; brokerId: string; brokerCounter: number }
 
 export interface DeviceBrokerOptions {
   config: BrokerConfig
@@ -32,6 +54,8 @@ export interface DeviceBrokerOptions {
   listener: SessionListener
   /** Clients that were refused: their end must not touch the session they asked for. */
   refusedClients: WeakSet<object>
+  /** Asked once, at start. */
+  seats: () => SeatKeeper
 }
 
 /** Aedes with our checks in its hooks. Each connection it handles has a DeviceSession; its decisions rest on nothing else. */
@@ -40,13 +64,17 @@ export class DeviceBroker {
   readonly #sessions = new WeakMap<Client, DeviceSession>()
   readonly #clients = new Map<string, Client>()
   readonly #granted = new GrantedFilters()
+  readonly #emitter: DirectEmitter
+  #seats: SeatKeeper | undefined
   readonly #aedes: Aedes
 
   constructor(options: DeviceBrokerOptions) {
     this.#options = options
     const { config, persistence } = options
+    this.#emitter = new DirectEmitter((packet) => this.#holdsBack(packet))
     this.#aedes = new Aedes({
       ...aedesOptions(config, config.packets, persistence),
+      mq: this.#emitter,
       preConnect: (client, packet, done) => {
         const session = this.#sessions.get(client)
         if (session !== undefined) session.willTopic = packet.will?.topic
@@ -61,12 +89,15 @@ export class DeviceBroker {
 
   async start(): Promise<void> {
     const aedes = this.#aedes
+    this.#seats = this.#options.seats()
     aedes.on('client', (client) => {
       const session = this.#sessions.get(client)
-      if (session === undefined) return
+      // One that left during its CONNECT is told of by nobody.
+      if (session === undefined || session.isClosed) return
       this.#clients.set(client.id, client)
       this.#options.listener.connected(session)
     })
+    aedes.on('clientReady', (client) => this.#onReady(client))
     aedes.on('clientDisconnect', (client) => this.#onDisconnect(client))
     aedes.on('unsubscribe', (filters, client) => this.#granted.revoke(client, filters))
     aedes.on('clientError', (client, error) => this.#onClientError(client, error))
@@ -96,42 +127,100 @@ export class DeviceBroker {
     return client !== undefined && this.#granted.matches(client, topic)
   }
 
-  /** Publishes from the platform; resolves when it is queued durably where it must be, and written where somebody listens. */
-  publish(message: { topic: string; payload: Buffer; retain: boolean }): Promise<void> {
+  /** This run of the broker, as packets name it. */
+  get id(): string {
+    return this.#aedes.id
+  }
+
+  /** Makes a message durable where it must be: retained, and queued for the device's persistent session. */
+  async queue(packet: DownPacket): Promise<void> {
+    if (this.#aedes.closed) throw new EnvironmentError('BROKER_STOPPED', 'the broker is not running', { retryable: true })
+    const { persistence } = this.#options
+    if (packet.retain) await persistence.storeRetained(packet)
+    await persistence.outgoingEnqueueCombi(persistence.sessions.matching(packet.topic), packet)
+  }
+
+  /** Sends a message that was queued to whoever listens; resolves when it is written. */
+  emit(packet: DownPacket): Promise<void> {
+    return new Promise((resolve) => void this.#emitter.emit(packet, () => resolve()))
+  }
+
+  /** Publishes the will of a connection that ended with the process that held it. */
+  publishWill({ topic, payload, qos, retain, clientId = '' }: BrokerPacket): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#aedes.closed) {
-        reject(new EnvironmentError('BROKER_STOPPED', 'the broker is not running', { retryable: true }))
-        return
-      }
-      this.#aedes.publish({ cmd: 'publish', qos: 1, dup: false, ...message }, (error) => (error ? reject(error) : resolve()))
+      this.#willLeftBehind({ topic, payload, qos, retain, clientId }, (error) => {
+        if (error) reject(error)
+        else
+          this.#aedes.publish({ cmd: 'publish', dup: false, topic, payload, qos, retain }, (failure) =>
+            failure ? reject(failure) : resolve(),
+          )
+      })
     })
   }
 
-  #authenticate(client: Client, done: (error: AuthenticateError | null, success: boolean | null) => void): void {
+  #authenticate(client: Client, done: AuthenticateDone): void {
     const session = this.#sessions.get(client)
     if (session === undefined || session.expelled !== undefined) {
       this.#options.refusedClients.add(client)
       done(connectRefusal(NOT_AUTHORISED), false)
       return
     }
-    const { registry, persistence, config } = this.#options
-    const verdict = checkConnect(session, client, { registry, persistence, sessionsMax: config.sessionsMax })
-    if (verdict.status === 'refused') {
-      this.#refuse(client, session, verdict.reason, verdict.detail)
-      done(connectRefusal(verdict.returnCode), false)
+    const verdict = checkConnect(session, client, this.#options.registry)
+    if (verdict.status === 'refused') this.#refuseConnect(client, session, verdict, done)
+    else if (this.#seats?.isReady(client.id) === true) this.#openSession(client, session, done)
+    else void this.#seat(client, session, done)
+  }
+
+  /** The device was held elsewhere, or by nobody. */
+  async #seat(client: Client, session: DeviceSession, done: AuthenticateDone): Promise<void> {
+    const seats = (this.#seats ??= this.#options.seats())
+    try {
+      while (!seats.isReady(client.id)) {
+        const result = await seats.take(client.id)
+        if (result === 'held') continue
+        const detail = NOT_HELD[result]
+        this.#refuseConnect(client, session, { status: 'refused', reason: 'session-taken', returnCode: SERVER_UNAVAILABLE, detail }, done)
+        return
+      }
+    } catch (error) {
+      this.#refuse(client, session, 'store-failed', `its session could not be found: ${describeError(error)}`)
+      done(connectRefusal(SERVER_UNAVAILABLE), false)
       return
     }
+    const verdict = checkConnect(session, client, this.#options.registry)
+    if (verdict.status === 'refused') this.#refuseConnect(client, session, verdict, done)
+    else this.#openSession(client, session, done)
+  }
+
+  #openSession(client: Client, session: DeviceSession, done: AuthenticateDone): void {
+    const { persistence, config } = this.#options
+    const verdict = checkRoom(client, persistence.sessions, config.sessionsMax)
+    if (verdict.status === 'refused') {
+      this.#refuseConnect(client, session, verdict, done)
+      return
+    }
+    session.seated = true
     if (client.clean) {
       done(null, true)
       return
     }
-    persistence.openSession(client.id).then(
+    persistence.openSession(client.id, client).then(
       () => done(null, true),
       (error: unknown) => {
         this.#refuse(client, session, 'store-failed', `its session could not be stored: ${describeError(error)}`)
         done(connectRefusal(SERVER_UNAVAILABLE), false)
       },
     )
+  }
+
+  #refuseConnect(
+    client: Client,
+    session: DeviceSession,
+    verdict: Extract<ConnectVerdict, { status: 'refused' }>,
+    done: AuthenticateDone,
+  ): void {
+    this.#refuse(client, session, verdict.reason, verdict.detail)
+    done(connectRefusal(verdict.returnCode), false)
   }
 
   #refuse(client: Client, session: DeviceSession, reason: RefusalReason, detail: string | undefined): void {
@@ -185,12 +274,26 @@ export class DeviceBroker {
     return packet
   }
 
+  /** A message is sent once per connection: with the queue while that is being sent, by itself afterwards. */
+  #holdsBack(packet: EmittedPacket): boolean {
+    if (packet.qos === 0) return false
+    const sessionId = sessionIdOfTopic(packet.topic)
+    const { persistence } = this.#options
+    return sessionId !== undefined && (!persistence.holds(sessionId) || persistence.queues.holdsBack(sessionId, packet as BrokerPacket))
+  }
+
+  /** Its queue is written; what came to it in the last moment follows. */
+  #onReady(client: Client): void {
+    if (client.clean) return
+    for (const packet of this.#options.persistence.queues.endStream(client.id, client)) this.#emitter.emit(packet, () => undefined)
+  }
+
   #onDisconnect(client: Client): void {
     if (this.#clients.get(client.id) === client) this.#clients.delete(client.id)
     const session = this.#sessions.get(client)
     if (session === undefined) return
     this.#options.listener.disconnected(session)
-    if (client.clean) return
+    if (client.clean || !this.#options.persistence.holds(client.id)) return
     this.#options.persistence.sessions
       .touch(client.id)
       .catch((error: unknown) => this.#options.log.error({ ...session.context, error: describeError(error) }, 'session was not stored'))

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { Principal } from '../contracts/authorisation.ts'
 import type { SessionIdentity } from './identity.ts'
 import { sessionIdOf, topicPrefixOf } from './names.ts'
+import type { UplinkLane } from './uplink-road.ts'
 
 export type ListenerName = 'mqtts' | 'wss'
 
@@ -35,7 +36,7 @@ export function devicePrincipal(tenant: string, device: string): Principal {
 }
 
 /** One connection of one device, from the end of its TLS handshake to its close; its identity is the certificate's. */
-export class DeviceSession implements Speaker {
+export class DeviceSession implements Speaker, UplinkLane {
   readonly identity: SessionIdentity
   readonly principal: Principal
   readonly listener: ListenerName
@@ -49,6 +50,8 @@ export class DeviceSession implements Speaker {
   /** Why the connection is being ended from our side, once it is. */
   expelled: string | undefined
   willTopic: string | undefined
+  /** Its CONNECT was let through to a session that is held here: another edge that takes it ends this connection. */
+  seated = false
   correlationId = ''
 
   // Hot path: what the last publish was checked to be, and the pace of this device.
@@ -58,6 +61,9 @@ export class DeviceSession implements Speaker {
   tokens: number
   tokensAtMs: number
   waiting: WaitingPublish[] = []
+  underway = 0
+  nextSequence = 0
+  stalled: UplinkLane['stalled']
 
   constructor(options: {
     identity: SessionIdentity

@@ -1,7 +1,11 @@
 import { TopicIndex } from './persistence/topic-index.ts'
 
-interface EmittedPacket {
+/** What the emitter needs of a packet; its listeners get the packet itself. */
+export interface EmittedPacket {
   topic: string
+  qos?: number
+  brokerId?: string | undefined
+  brokerCounter?: number
 }
 type Listener = (packet: EmittedPacket, done: () => void) => void
 
@@ -12,7 +16,13 @@ type Listener = (packet: EmittedPacket, done: () => void) => void
  */
 export class DirectEmitter {
   readonly #listeners = new TopicIndex<Listener>()
+  readonly #holdsBack: (packet: EmittedPacket) => boolean
   closed = false
+
+  /** A packet for which `holdsBack` is true reaches nobody: whoever holds it back sends it otherwise. Default: none is. */
+  constructor(holdsBack: (packet: EmittedPacket) => boolean = () => false) {
+    this.#holdsBack = holdsBack
+  }
 
   on(filter: string, listener: Listener, done?: () => void): this {
     this.#listeners.add(filter, listener)
@@ -33,7 +43,7 @@ export class DirectEmitter {
     }
     const listeners = this.#listeners.match(packet.topic)
     let waitingFor = listeners.length
-    if (waitingFor === 0) {
+    if (waitingFor === 0 || this.#holdsBack(packet)) {
       done()
       return this
     }

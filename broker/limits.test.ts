@@ -125,7 +125,8 @@ test('above publishRatePerS a device is slowed, and nothing is lost or reordered
   )
   await until('all of them', () => fixture.sink.taken.length === 50)
   const tookMs = systemClock.monotonicMs() - startedMs
-  assert.ok(tookMs >= 190, `40 publishes at 200/s came through in ${tookMs} ms`)
+  // The bucket fills once more while the device connects: at least 30 publishes are paced, however slow that was.
+  assert.ok(tookMs >= 145, `40 publishes at 200/s came through in ${tookMs} ms`)
   assert.deepEqual(
     fixture.sink.taken.map(({ payload }) => Number(Buffer.from(payload).toString())),
     Array.from({ length: 50 }, (_, n) => n),

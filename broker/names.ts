@@ -18,3 +18,15 @@ export function partiesOf(sessionId: string): { tenant: string; device: string }
   const slash = sessionId.indexOf('/')
   return slash <= 0 ? undefined : { tenant: sessionId.slice(0, slash), device: sessionId.slice(slash + 1) }
 }
+
+/** The first three levels of every topic of a device inside Aedes: what is retained for it is kept under them. */
+export function topicGroupOf(sessionId: string): string {
+  const slash = sessionId.indexOf('/')
+  return `${sessionId.slice(0, slash)}/devices/${sessionId.slice(slash + 1)}`
+}
+
+/** The client id inside Aedes of the device whose topic, or group of topics, this is; undefined when it is no device's. */
+export function sessionIdOfTopic(topic: string): string | undefined {
+  const [tenant, devices, device] = topic.split('/', 3)
+  return tenant === undefined || device === undefined || devices !== 'devices' ? undefined : sessionIdOf(tenant, device)
+}

@@ -32,6 +32,7 @@ export type RefusalReason =
   | 'websocket'
   | 'packet'
   | 'uplink-failed'
+  | 'session-taken'
   | 'store-failed'
   | 'broker-error'
 

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import type { Histogram } from 'prom-client'
-import type { UplinkSink } from '../contracts/uplink.ts'
 import { describeError, EnvironmentError, InvalidInputError } from '../kernel/errors.ts'
 import { LATENCY_BUCKETS_S, type Metrics } from '../kernel/metrics.ts'
 import type { Clock } from '../kernel/time.ts'
@@ -10,6 +9,7 @@ import { topicPrefixOf } from './names.ts'
 import type { DocumentsPersistence } from './persistence/documents-persistence.ts'
 import type { Refusals } from './refusals.ts'
 import { mayUseTopic, pathBelowDevice } from './topic-policy.ts'
+import { lane, type UplinkLane, type UplinkRoad } from './uplink-road.ts'
 
 type Done = (error?: Error | null) => void
 
@@ -21,7 +21,7 @@ const LATENCY_SAMPLE = 64
  * durable. Called for every message; it keeps what it found out about a device's last topic.
  */
 export class UplinkGate {
-  readonly #uplinks: UplinkSink
+  readonly #road: UplinkRoad
   readonly #clock: Clock
   readonly #refusals: Refusals
   readonly #persistence: DocumentsPersistence
@@ -33,11 +33,11 @@ export class UplinkGate {
   readonly #appending = new Map<string, Done[]>()
   readonly #runPrefix: string
   #sequence = 0
-  #inFlight = 0
+  #storing = 0
   #drained: (() => void) | undefined
 
   constructor(options: {
-    uplinks: UplinkSink
+    road: UplinkRoad
     clock: Clock
     metrics: Metrics
     refusals: Refusals
@@ -45,7 +45,7 @@ export class UplinkGate {
     publishRatePerS: number
     publishBurstMax: number
   }) {
-    this.#uplinks = options.uplinks
+    this.#road = options.road
     this.#clock = options.clock
     this.#refusals = options.refusals
     this.#persistence = options.persistence
@@ -93,13 +93,27 @@ export class UplinkGate {
       this.#refusals.note('foreign-will', speaker.context)
       return done(new InvalidInputError('the will is not for a topic of this device'))
     }
-    this.#append(speaker, packet, pathBelowDevice(speaker.identity.device, topic), done)
+    // Its connection has ended: it waits behind nothing, and for as long as it takes.
+    this.#append(lane(), speaker, packet, pathBelowDevice(speaker.identity.device, topic), done)
+  }
+
+  /** What a device that has left was waiting for is not done any more. */
+  leave(session: DeviceSession): void {
+    this.#road.leave(session)
+  }
+
+  /** Is anything of these connections being made durable, or any QoS 2 publish of their session? */
+  isBusy(sessionId: string, sessions: readonly DeviceSession[]): boolean {
+    if (sessions.some(({ underway }) => underway > 0)) return true
+    for (const key of this.#appending.keys()) if (key.startsWith(`${sessionId}/`)) return true
+    return false
   }
 
   /** Resolves when no publish is being made durable. */
-  drained(): Promise<void> {
-    if (this.#inFlight === 0) return Promise.resolve()
-    return new Promise((resolve) => {
+  async drained(): Promise<void> {
+    await this.#road.drained()
+    if (this.#storing === 0) return
+    await new Promise<void>((resolve) => {
       this.#drained = resolve
     })
   }
@@ -115,7 +129,7 @@ export class UplinkGate {
     }
     packet.topic = session.lastRoute
     if (packet.qos === 2) this.#appendOnce(session, packet, done)
-    else this.#append(session, packet, session.lastPath, done)
+    else this.#append(session, session, packet, session.lastPath, done)
   }
 
   #check(session: DeviceSession, topic: string): boolean {
@@ -129,15 +143,15 @@ export class UplinkGate {
     return true
   }
 
-  #append(speaker: Speaker, packet: UplinkPacket, path: string, done: Done): void {
+  #append(of: UplinkLane, speaker: Speaker, packet: UplinkPacket, path: string, done: Done): void {
     const { tenant, device } = speaker.identity
     const payload = packet.payload as Buffer
     const sequence = this.#sequence++
     const startedMs = sequence % LATENCY_SAMPLE === 0 ? this.#clock.monotonicMs() : -1
     this.#counters.add('publishes', 1)
     this.#counters.add('bytes', payload.length)
-    this.#inFlight++
-    this.#uplinks.accept(
+    this.#road.send(
+      of,
       { tenant, device, path, payload, receivedAt: this.#clock.nowMs(), correlationId: this.#runPrefix + sequence.toString(36) },
       (error) => {
         if (error === undefined && packet.retain) this.#retainFirst(speaker, packet, startedMs, done)
@@ -148,26 +162,29 @@ export class UplinkGate {
 
   /** What is acknowledged survives: Aedes stores a retained message only after the PUBACK, so it is stored here before. */
   #retainFirst(speaker: Speaker, packet: UplinkPacket, startedMs: number, done: Done): void {
+    this.#storing++
+    const stored = (error?: Error): void => {
+      this.#storing--
+      this.#settle(speaker, startedMs, error, done)
+      if (this.#storing > 0 || this.#drained === undefined) return
+      this.#drained()
+      this.#drained = undefined
+    }
     this.#persistence.storeRetained({ ...packet, cmd: 'publish' }).then(
-      () => this.#settle(speaker, startedMs, undefined, done),
-      (error: unknown) => this.#settle(speaker, startedMs, error instanceof Error ? error : new Error(String(error)), done),
+      () => stored(),
+      (error: unknown) => stored(error instanceof Error ? error : new Error(String(error))),
     )
   }
 
   #settle(speaker: Speaker, startedMs: number, error: Error | undefined, done: Done): void {
-    this.#inFlight--
     if (startedMs >= 0) this.#latency.observe((this.#clock.monotonicMs() - startedMs) / 1_000)
     if (error === undefined) {
       this.#counters.add('acks', 1)
       done()
-    } else {
-      this.#refusals.note('uplink-failed', { ...speaker.context, detail: describeError(error) })
-      done(new EnvironmentError('UPLINK_FAILED', 'a publish could not be made durable', { cause: error, retryable: true }))
+      return
     }
-    if (this.#inFlight === 0 && this.#drained !== undefined) {
-      this.#drained()
-      this.#drained = undefined
-    }
+    this.#refusals.note('uplink-failed', { ...speaker.context, detail: describeError(error) })
+    done(new EnvironmentError('UPLINK_FAILED', 'a publish could not be made durable', { cause: error, retryable: true }))
   }
 
   /**
@@ -189,7 +206,7 @@ export class UplinkGate {
       return
     }
     this.#appending.set(key, [])
-    this.#append(session, packet, session.lastPath, (error) => {
+    this.#append(session, session, packet, session.lastPath, (error) => {
       const waiting = this.#appending.get(key) ?? []
       this.#appending.delete(key)
       done(error)

@@ -58,8 +58,8 @@ test('the help of every command says what it does, with an example', async () =>
   const { stdout, code } = await run(['--help'])
   assert.equal(code, 0)
   const commands = [...stdout.matchAll(/^ {2}([a-z-]+) .*$/gm)].map((match) => match[1] as string).filter((name) => name !== 'help')
-  assert.deepEqual(commands, ['start', 'provision', 'simulate', 'replay', 'score', 'bench', 'doctor'])
-  const all = [...commands.filter((name) => name !== 'provision').map((name) => [name]), ['provision', 'device']]
+  assert.deepEqual(commands, ['start', 'provision', 'simulate', 'replay', 'score', 'verify', 'bench', 'doctor'])
+  const all = [...commands.filter((name) => name !== 'provision' && name !== 'verify').map((name) => [name]), ['provision', 'device'], ['verify', 'ledger']]
   const helps = await Promise.all(all.map((command) => run([...command, '--help'])))
   for (const [i, command] of all.entries()) {
     const { code: exit, stdout: text } = helps[i] as Outcome
@@ -78,12 +78,24 @@ test('wrong usage ends with 2 and says what is wrong', async () => {
     ['simulate', '--duration', 'long'],
     ['replay', 'f.csv', '--device', 'd', '--cert-dir', 'nowhere'],
     ['score', '--in', 'nowhere', '--out', 'out'],
+    ['verify'],
+    ['verify', 'ledger', '--from', 'yesterday'],
+    ['verify', 'ledger', '--data', platform.data, '--device', 'nobody'],
   ]
   const outcomes = await Promise.all(wrong.map((args) => run(args)))
   for (const [i, { code, stderr }] of outcomes.entries()) {
     assert.equal(code, 2, `${(wrong[i] ?? []).join(' ')}: ${code} ${stderr}`)
     assert.ok(stderr.length > 0 && !/\n {4}at /.test(stderr), `a stack is no message: ${stderr}`)
   }
+})
+
+test('verify ledger: a platform in the middle of its work accounts for everything', async () => {
+  const { code, stdout, stderr } = await run(['verify', 'ledger', '--data', platform.data, '--json'])
+  assert.equal(code, 0, stdout + stderr)
+  const report = JSON.parse(stdout) as Record<string, unknown>
+  assert.deepEqual([report.agrees, report.devices, report.unaccounted, report.faults], [true, 12, 0, []])
+  const text = await run(['verify', 'ledger', '--data', platform.data])
+  assert.match(text.stdout, /^12 devices: [^]*Everything acknowledged is accounted for\.\n$/)
 })
 
 test('start with three wrong settings names all three, and makes nothing', async () => {

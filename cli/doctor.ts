@@ -39,7 +39,7 @@ async function doctor(options: { data?: string; config?: string; json?: boolean 
     findings.push(checkFolder(config.platform.dataDirectory))
     const runtime = findPlatform(config.platform.dataDirectory, findings)
     if (runtime === null) findings.push(...(await checkPorts(config)))
-    else if (runtime !== undefined) findings.push(await checkPlatform(runtime.api))
+    else if (runtime?.api !== undefined) findings.push(await checkPlatform(runtime.api))
   }
   const bad = findings.filter((finding) => finding.status === 'bad').length
   if (options.json === true) process.stdout.write(`${JSON.stringify({ healthy: bad === 0, findings })}\n`)

@@ -26,3 +26,12 @@ export function duration(text: string): number {
   if (match === null || unit === undefined) throw new InvalidArgumentError('it must be a time such as 30s, 5m or 2h.')
   return Number(match[1]) * unit
 }
+
+const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/
+
+/** An instant as the API takes it: epoch ms, or RFC 3339. Answers epoch ms. */
+export function instant(text: string): number {
+  const ms = /^\d{1,15}$/.test(text) ? Number(text) : RFC_3339.test(text) ? Date.parse(text) : Number.NaN
+  if (!Number.isFinite(ms)) throw new InvalidArgumentError('it must be epoch ms or an RFC 3339 time such as 2026-01-31T12:00:00Z.')
+  return ms
+}

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join as pathOf } from 'node:path'
-import type { Ready } from '../app/platform.ts'
+import type { Ready } from '../app/ready.ts'
 import { describeError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import { systemClock } from '../kernel/time.ts'

@@ -45,6 +45,9 @@ export const REJECT_REASONS = [
   'too-old',
   'too-far-in-future',
   'array-too-long',
+  'unknown-device',
+  'device-refused',
+  'bad-topic',
 ] as const
 export type RejectReason = (typeof REJECT_REASONS)[number]
 

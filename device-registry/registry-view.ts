@@ -5,7 +5,6 @@ import type { Admission, RegistryView } from '../contracts/registry-view.ts'
 import { deviceKey, TOPICS } from '../contracts/topics.ts'
 import { utf8Text } from '../kernel/bytes.ts'
 import { describeError } from '../kernel/errors.ts'
-import { newId } from '../kernel/ids.ts'
 import type { Logger } from '../kernel/log.ts'
 import { compileSchema } from '../kernel/schema.ts'
 import type { Service } from '../kernel/service.ts'
@@ -28,8 +27,8 @@ export interface RegistryViewOptions {
 }
 
 /**
- * The group begins this long before now and passes over what was there before the load: engines place a new group only when it first
- * polls, and what came in between must not be missed. More than clocks of one installation differ.
+ * The follower begins this long before now and passes over what was there before the load: engines place it only when it first polls,
+ * and what came in between must not be missed. More than clocks of one installation differ.
  */
 const OVERLAP_MS = 60_000
 
@@ -118,7 +117,7 @@ export class FollowingRegistryView implements Service, RegistryView {
       eventLog,
       clock,
       log,
-      consumer: { group: `registry-view-${newId(nowMs)}`, topic: TOPICS.deviceEvents, from: { timestampMs: nowMs - OVERLAP_MS } },
+      consumer: { topic: TOPICS.deviceEvents, from: { timestampMs: nowMs - OVERLAP_MS } },
       recordsMax: this.#config.pollRecordsMax,
       retryMs: this.#config.retryMs,
       waitMs: () => (this.#staleDevices.size + this.#staleTypes.size > 0 ? this.#config.retryMs : this.#config.pollWaitMs),

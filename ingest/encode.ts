@@ -50,7 +50,7 @@ export function encodeRejected(uplink: Uplink, rejection: Rejection, bytes: Uint
     device: uplink.device,
     receivedAt: uplink.receivedAt,
     correlationId: uplink.correlationId,
-    topic: `devices/${uplink.device}/${uplink.path}`,
+    topic: uplink.topic ?? `devices/${uplink.device}/${uplink.path}`,
     reason: rejection.reason,
     detail: rejection.detail,
     payloadBase64: payload.subarray(0, payloadBytesMax).toString('base64'),

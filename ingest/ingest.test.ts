@@ -131,6 +131,30 @@ test('an array is several readings in order; bad elements are set aside alone', 
   await ingest.stop()
 })
 
+test('a door that asks hears of each reading in order, and of a payload that holds none', async () => {
+  const ingest = newIngest()
+  await ingest.start()
+  const outcomesOf = async (payload: string): Promise<string[]> => {
+    const heard: string[] = []
+    await new Promise<void>((resolve, reject) =>
+      ingest.accept(
+        uplink(payload),
+        (error) => (error === undefined ? resolve() : reject(error)),
+        (outcome) => heard.push(outcome.status === 'accepted' ? 'accepted' : `${outcome.of} ${outcome.reason}`),
+      ),
+    )
+    return heard
+  }
+  assert.deepEqual(await outcomesOf('{"values":{"temperature":1}}'), ['accepted'])
+  assert.deepEqual(await outcomesOf('{"values":{"temperature":201}}'), ['reading out-of-range'])
+  const mixed = '[{"values":{"fresh":1}},7,{"values":{"temperature":201}},{"values":{"fresh":2}}]'
+  assert.deepEqual(await outcomesOf(mixed), ['accepted', 'reading not-an-object', 'reading out-of-range', 'accepted'], 'once each, though a new metric had to be claimed')
+  for (const [payload, reason] of [['{', 'undecodable'], ['7', 'not-an-object'], ['[]', 'array-too-long']] as const) {
+    assert.deepEqual(await outcomesOf(payload), [`payload ${reason}`])
+  }
+  await ingest.stop()
+})
+
 const BAD: readonly [payload: string | Uint8Array, reason: string][] = [
   ['not json', 'undecodable'],
   [Buffer.from([0x22, 0xff, 0xfe, 0x22]), 'undecodable'],

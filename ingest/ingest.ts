@@ -1,8 +1,9 @@
 import type { DeviceType, MetricKind } from '../contracts/device.ts'
 import { DEVICE_MESSAGE, type DeviceMessage } from '../contracts/device-message.ts'
+import type { RejectReason } from '../contracts/reading.ts'
 import type { RegistryView } from '../contracts/registry-view.ts'
 import { deviceKey, TOPICS } from '../contracts/topics.ts'
-import type { Uplink, UplinkSink } from '../contracts/uplink.ts'
+import type { ReadingOutcome, SetAsideSink, Uplink, UplinkSink } from '../contracts/uplink.ts'
 import { jsonBytes } from '../kernel/bytes.ts'
 import { EnvironmentError, InternalError, LimitError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
@@ -35,8 +36,13 @@ interface KnownDevice {
   metrics: ReadonlyMap<string, MetricKind>
 }
 
+type Done = (error?: Error) => void
+type OnReading = (outcome: ReadingOutcome) => void
+
+const ACCEPTED: ReadingOutcome = { status: 'accepted' }
+
 /** From a door to the log: decodes, validates, appends, and says `done` only when it is on disk. */
-export class Ingest implements Service, UplinkSink {
+export class Ingest implements Service, UplinkSink, SetAsideSink {
   readonly name = 'ingest'
   readonly #options: IngestOptions
   readonly #catalogue: MetricCatalogue
@@ -80,16 +86,27 @@ export class Ingest implements Service, UplinkSink {
   }
 
   /** See UplinkSink. */
-  accept(uplink: Uplink, done: (error?: Error) => void): void {
+  accept(uplink: Uplink, done: Done, onReading?: OnReading): void {
     if (this.#batch.isFull) {
       done(new LimitError('ingest.pendingBytesMax is reached: the log does not keep up'))
       return
     }
-    if (uplink.path === 'telemetry') this.#acceptTelemetry(uplink, done)
+    if (uplink.path === 'telemetry') this.#acceptTelemetry(uplink, done, onReading)
     else this.#acceptMessage(uplink, done)
   }
 
-  #acceptTelemetry(uplink: Uplink, done: (error?: Error) => void): void {
+  /** See SetAsideSink. What can be read of a single reading's boot and seq counts as received, as with any rejected reading. */
+  setAside(uplink: Uplink, reason: RejectReason, detail: string, done: Done): void {
+    if (this.#batch.isFull) {
+      done(new LimitError('ingest.pendingBytesMax is reached: the log does not keep up'))
+      return
+    }
+    const decoded = decodeJson(uplink.payload)
+    this.#reject(uplink, { reason, detail }, uplink.payload, decoded.status === 'decoded' ? decoded.body : undefined)
+    this.#batch.onDurable(done)
+  }
+
+  #acceptTelemetry(uplink: Uplink, done: Done, onReading?: OnReading): void {
     const device = this.#deviceOf(uplink)
     if (device === undefined) {
       done(new EnvironmentError('DEVICE_UNKNOWN', `device ${uplink.device} is not in the registry`, { retryable: true }))
@@ -98,27 +115,34 @@ export class Ingest implements Service, UplinkSink {
     const decoded = decodeJson(uplink.payload)
     if (decoded.status === 'rejected') {
       this.#reject(uplink, decoded.rejection, uplink.payload, undefined)
+      onReading?.({ status: 'rejected', of: 'payload', ...decoded.rejection })
       this.#batch.onDurable(done)
-    } else if (Array.isArray(decoded.body)) this.#acceptArray(uplink, device, decoded.body, done)
-    else this.#acceptOne(uplink, device, decoded.body, done)
+    } else if (Array.isArray(decoded.body)) this.#acceptArray(uplink, device, decoded.body, done, onReading)
+    else this.#acceptOne(uplink, device, decoded.body, done, onReading)
   }
 
-  #acceptOne(uplink: Uplink, device: KnownDevice, body: unknown, done: (error?: Error) => void): void {
+  #acceptOne(uplink: Uplink, device: KnownDevice, body: unknown, done: Done, onReading?: OnReading): void {
     const check = checkReading(body, device.type, device.metrics, this.#options.config, uplink.receivedAt)
     if (check.status === 'new-metrics') {
-      this.#catalogue.declare(uplink.tenant, device.type.id, check.metrics).then(() => this.#acceptOne(uplink, device, body, done), done)
+      this.#catalogue.declare(uplink.tenant, device.type.id, check.metrics).then(() => this.#acceptOne(uplink, device, body, done, onReading), done)
       return
     }
     if (check.status === 'rejected') this.#reject(uplink, check.rejection, uplink.payload, body)
     else this.#append(encodeReading(device.envelope, uplink, body as RawReading, check.onlyKnownKeys ? uplink.payload : null))
+    if (onReading !== undefined) {
+      const of = check.status === 'rejected' && check.rejection.reason === 'not-an-object' ? 'payload' : 'reading'
+      onReading(check.status === 'rejected' ? { status: 'rejected', of, ...check.rejection } : ACCEPTED)
+    }
     this.#batch.onDurable(done)
   }
 
   /** Each element is a reading of its own; the publish is done when all of them are durable, in their order. */
-  #acceptArray(uplink: Uplink, device: KnownDevice, body: unknown[], done: (error?: Error) => void): void {
+  #acceptArray(uplink: Uplink, device: KnownDevice, body: unknown[], done: Done, onReading?: OnReading): void {
     const { arrayReadingsMax } = this.#options.config
     if (body.length > arrayReadingsMax || body.length === 0) {
-      this.#reject(uplink, { reason: 'array-too-long', detail: `${body.length} readings; an array holds 1 to ${arrayReadingsMax}` }, uplink.payload, undefined)
+      const rejection: Rejection = { reason: 'array-too-long', detail: `${body.length} readings; an array holds 1 to ${arrayReadingsMax}` }
+      this.#reject(uplink, rejection, uplink.payload, undefined)
+      onReading?.({ status: 'rejected', of: 'payload', ...rejection })
       this.#batch.onDurable(done)
       return
     }
@@ -126,7 +150,7 @@ export class Ingest implements Service, UplinkSink {
     for (const part of body) {
       const check = checkReading(part, device.type, device.metrics, this.#options.config, uplink.receivedAt)
       if (check.status === 'new-metrics') {
-        this.#catalogue.declare(uplink.tenant, device.type.id, check.metrics).then(() => this.#acceptArray(uplink, device, body, done), done)
+        this.#catalogue.declare(uplink.tenant, device.type.id, check.metrics).then(() => this.#acceptArray(uplink, device, body, done, onReading), done)
         return
       }
       if (check.status === 'rejected') messages.push({ rejected: check.rejection, part })
@@ -135,6 +159,7 @@ export class Ingest implements Service, UplinkSink {
     for (const message of messages) {
       if (message.reading !== undefined) this.#append(message.reading)
       else if (message.rejected !== undefined) this.#reject(uplink, message.rejected, jsonBytes(message.part), message.part)
+      onReading?.(message.rejected === undefined ? ACCEPTED : { status: 'rejected', of: 'reading', ...message.rejected })
     }
     this.#batch.onDurable(done)
   }
@@ -154,7 +179,7 @@ export class Ingest implements Service, UplinkSink {
   }
 
   /** Events, status, command results and reported twins: kept as they came, JSON or not. */
-  #acceptMessage(uplink: Uplink, done: (error?: Error) => void): void {
+  #acceptMessage(uplink: Uplink, done: Done): void {
     const message = deviceMessage(uplink)
     if (message === null) {
       done(new InternalError(`no station takes devices/…/${uplink.path}: the topic policy let it through`))

@@ -2,9 +2,9 @@ import type { ReadingOperator } from '../contracts/operator.ts'
 import type { LedgerCounts, LedgerHour } from './ledger.ts'
 import { DeviceLedger } from './ledger.ts'
 import { DeviceIdentity, type IdentityBounds, type IdentityData } from './identity.ts'
-import { describeError } from '../kernel/errors.ts'
+import { ConflictError, describeError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
-import type { Collection, Documents } from '../storage/documents/documents.ts'
+import type { Collection, Documents, Stored } from '../storage/documents/documents.ts'
 import { deviceKey } from '../contracts/topics.ts'
 
 /** Everything processing knows of one device. */
@@ -16,7 +16,10 @@ export interface DeviceState {
   /** Readings (and rejected readings) below these offsets are in the state already. */
   nextOffset: number
   nextRejectedOffset: number
-  readonly partition: number
+  /** Partition of the readings topic; only its owner holds the state. */
+  partition: number
+  /** Version of the stored state, 0 when none is: saving compares it, so that a process that lost the partition cannot overwrite its successor's. */
+  version: number
   readonly identity: DeviceIdentity
   readonly ledger: DeviceLedger
   /** One state per operator, in their order. */
@@ -39,8 +42,12 @@ interface StateDocument {
 
 /** States encoded at once while the road waits: a pause of a few ms. */
 const SLICE_DEVICES = 500
+/** States read at once when a partition is taken. */
+const PAGE_DEVICES = 1_000
 
 export interface DeviceStatesOptions {
+  /** Collection of the saved states: each consumer group has its own. */
+  collection: string
   documents: Documents
   operators: readonly ReadingOperator<unknown>[]
   bounds: IdentityBounds & { devicesInMemoryMax: number }
@@ -58,9 +65,30 @@ export class DeviceStates {
   }
 
   async start(): Promise<void> {
-    this.#collection = await this.#options.documents.collection<StateDocument>({ name: 'device-states', indexes: [] })
-    const documents = await this.#collection.find({}, { limit: this.#options.bounds.devicesInMemoryMax })
-    for (const document of documents) this.#states.set(deviceKey(document.tenant, document.device), this.#restore(document))
+    this.#collection = await this.#options.documents.collection<StateDocument>({
+      name: this.#options.collection,
+      indexes: [{ name: 'partition', paths: ['partition', '_id'] }],
+    })
+  }
+
+  /** Brings the saved states of a partition into memory, up to the bound; `each` sees all of them. */
+  async loadPartition(partition: number, each: (state: DeviceState) => void): Promise<void> {
+    let after = ''
+    for (;;) {
+      const page = await this.#store().find({ partition, _id: { $gt: after } }, { sort: { _id: 1 }, limit: PAGE_DEVICES })
+      for (const document of page) {
+        const state = this.#restore(document)
+        if (this.#states.size < this.#options.bounds.devicesInMemoryMax) this.#states.set(state.key, state)
+        each(state)
+      }
+      if (page.length < PAGE_DEVICES) return
+      after = page.at(-1)?._id ?? ''
+    }
+  }
+
+  /** Forgets the states of a partition that is another's now, saved or not. */
+  dropPartition(partition: number): void {
+    for (const state of this.#states.values()) if (state.partition === partition) this.#states.delete(state.key)
   }
 
   get(key: string): DeviceState | undefined {
@@ -80,6 +108,7 @@ export class DeviceStates {
     if (held !== undefined) return held
     const saved = await this.#store().get(key)
     const state = saved === null ? this.#create(tenant, device, type, partition) : this.#restore(saved)
+    if (state.partition !== partition) moveTo(state, partition)
     this.#states.set(key, state)
     return state
   }
@@ -102,7 +131,7 @@ export class DeviceStates {
       if (slice.length === 0) break
       try {
         await settle()
-        await Promise.all(documents.map((document, index) => this.#store().put((slice[index] as DeviceState).key, document)))
+        await Promise.all(documents.map((document, index) => this.#write(slice[index] as DeviceState, document)))
       } catch (error) {
         for (const state of slice) state.changed = true
         throw error
@@ -112,6 +141,13 @@ export class DeviceStates {
     }
     await exclusively(async () => this.#spill())
     return saved
+  }
+
+  async #write(state: DeviceState, document: StateDocument): Promise<void> {
+    const { key, version } = state
+    const result = version === 0 ? await this.#store().insert(key, document) : await this.#store().replace(key, version, document)
+    if (result.status !== 'written') throw new ConflictError(`the state of ${key} was saved by another process`)
+    state.version = result.document.version
   }
 
   #changedSlice(): DeviceState[] {
@@ -144,6 +180,7 @@ export class DeviceStates {
       device,
       type,
       partition,
+      version: 0,
       nextOffset: 0,
       nextRejectedOffset: 0,
       identity: new DeviceIdentity(this.#options.bounds),
@@ -153,7 +190,7 @@ export class DeviceStates {
     }
   }
 
-  #restore(document: StateDocument): DeviceState {
+  #restore(document: StateDocument & Stored): DeviceState {
     const { tenant, device, type, partition } = document
     return {
       key: deviceKey(tenant, device),
@@ -161,6 +198,7 @@ export class DeviceStates {
       device,
       type,
       partition,
+      version: document.version,
       nextOffset: document.nextOffset,
       nextRejectedOffset: document.nextRejectedOffset,
       identity: new DeviceIdentity(this.#options.bounds, document.identity),
@@ -176,7 +214,10 @@ export class DeviceStates {
       try {
         return operator.decode(Buffer.from(saved.base64, 'base64'), saved.stateVersion)
       } catch (error) {
-        this.#options.log.warn({ operator: operator.name, device: document.device, error: describeError(error) }, 'saved state dropped, starting fresh')
+        this.#options.log.warn(
+          { operator: operator.name, device: document.device, error: describeError(error) },
+          'saved state dropped, starting fresh',
+        )
       }
     }
     return operator.create(document.tenant, document.device, document.type)
@@ -201,4 +242,12 @@ export class DeviceStates {
       })),
     }
   }
+}
+
+/** The topic got more partitions: the device's readings come from another one now, whose offsets say nothing about the old ones. */
+function moveTo(state: DeviceState, partition: number): void {
+  state.partition = partition
+  state.nextOffset = 0
+  state.nextRejectedOffset = 0
+  state.changed = true
 }

@@ -11,7 +11,11 @@ function reading(fields: Partial<Reading>): Reading {
 }
 
 test('what it calls new was never seen, what it calls duplicate was: for any mix of boots, sequences and times', () => {
-  const arbitrary = fc.record({ boot: fc.constantFrom('a', 'b', 'c', 'd'), seq: fc.option(fc.integer({ min: 0, max: 20 })), ts: fc.option(fc.integer({ min: 1, max: 150 })) })
+  const arbitrary = fc.record({
+    boot: fc.constantFrom('a', 'b', 'c', 'd'),
+    seq: fc.option(fc.integer({ min: 0, max: 20 })),
+    ts: fc.option(fc.integer({ min: 1, max: 150 })),
+  })
   fc.assert(
     fc.property(fc.array(arbitrary, { maxLength: 300 }), (inputs) => {
       let identity = new DeviceIdentity(BOUNDS)

@@ -1,23 +1,12 @@
 import { describeError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import { every, type Clock, type Timer } from '../kernel/time.ts'
-import type { Collection, Documents } from '../storage/documents/documents.ts'
-import type { DeviceState, DeviceStates } from './device-states.ts'
-import { emptyCounts, type LedgerCounts, type LedgerHour } from './ledger.ts'
-
-/** One device and hour, as the API answers it. */
-export interface LedgerEntry extends LedgerHour {
-  tenant: string
-  device: string
-  boots: { boot: string; firstSeq: number; lastSeq: number; missing: number; missingRanges: { from: number; to: number }[] }[]
-}
-
-/** Fleet totals of one tenant in one partition of the readings topic; `stored` counts durable rows only. */
-export interface LedgerSummary extends LedgerCounts {
-  tenant: string
-  partition: number
-  missing: number
-}
+import type { Documents } from '../storage/documents/documents.ts'
+import type { DeviceState } from './device-states.ts'
+import { emptyCounts, type CountedReading, type LedgerCounts, type LedgerHour } from './ledger.ts'
+import type { LedgerSummary } from './ledger-documents.ts'
+import { gapsOf, LedgerStore } from './ledger-store.ts'
+import type { SequenceRanges } from './sequence-ranges.ts'
 
 /** A summary in memory: what the states say, and how much of `stored` is not durable yet. */
 interface RunningSummary extends LedgerSummary {
@@ -25,15 +14,22 @@ interface RunningSummary extends LedgerSummary {
   changed: boolean
 }
 
-/** Ranges of missing numbers shown per boot; the count is always whole. */
-const MISSING_RANGES_SHOWN = 100
+/** What one flush takes, to be put back when it fails. */
+interface Batch {
+  hours: { state: DeviceState; hour: LedgerHour }[]
+  gaps: { state: DeviceState; marks: ReadonlyMap<SequenceRanges, string> }[]
+}
+
 /** Devices written per flush: a flush stays short, the rest follows in the next one. */
 const DEVICES_PER_FLUSH_MAX = 1_000
+/** Least age at which hours and gaps are written, in ms: only the sums are watched from second to second, and a device's hour costs a write. */
+const HOURS_AGE_MS = 1_000
+/** Largest part of the time that writing hours may take: in a very large fleet they get older, and a reading costs the same. */
+const HOURS_SHARE_MAX = 0.05
 const COUNTS = ['received', 'stored', 'rejected', 'late', 'duplicate'] as const
 
 export interface LedgerPublisherOptions {
   documents: Documents
-  states: DeviceStates
   clock: Clock
   log: Logger
   /** How old the summary may be, in ms. */
@@ -43,8 +39,7 @@ export interface LedgerPublisherOptions {
 /** Writes the ledger to documents, in absolute numbers, so that a repeated write changes nothing. */
 export class LedgerPublisher {
   readonly #options: LedgerPublisherOptions
-  #entries: Collection<LedgerEntry> | undefined
-  #summaries: Collection<LedgerSummary> | undefined
+  readonly #store: LedgerStore
   #timer: Timer | undefined
   /** Devices whose hours changed and are not written yet. */
   readonly #changedDevices = new Set<DeviceState>()
@@ -52,23 +47,46 @@ export class LedgerPublisher {
   /** The one asked for last: nearly always the one asked for next. */
   #latestSummary: RunningSummary | undefined
   /** Missing numbers per device that are in the sum. */
-  readonly #countedMissing = new Map<string, number>()
+  readonly #countedMissing = new Map<string, { partition: number; missing: number }>()
+  /** The gaps of each boot as they were written last. */
+  readonly #writtenGaps = new WeakMap<SequenceRanges, string>()
+  /** Devices whose missing numbers may have changed since they were summed last. */
+  readonly #staleMissing = new Set<DeviceState>()
+  #hoursDueMs = 0
   #running: Promise<void> = Promise.resolve()
 
   constructor(options: LedgerPublisherOptions) {
     this.#options = options
+    this.#store = new LedgerStore(options.documents)
   }
 
   async start(): Promise<void> {
-    const { documents, states, clock, log, flushMs } = this.#options
-    this.#entries = await documents.collection<LedgerEntry>({ name: 'ledger', indexes: [{ name: 'device-hour', paths: ['tenant', 'device', 'hour'] }] })
-    this.#summaries = await documents.collection<LedgerSummary>({ name: 'ledger-summary', indexes: [] })
-    for (const state of states.all()) {
-      const summary = this.#summaryOf(state.tenant, state.partition)
-      for (const field of COUNTS) summary[field] += state.ledger.totals[field]
-      this.#refreshMissing(state)
-    }
-    this.#timer = every(clock, flushMs, () => this.flush(), (error) => log.error({ error: describeError(error) }, 'ledger not written'))
+    const { clock, log, flushMs } = this.#options
+    await this.#store.start()
+    this.#timer = every(
+      clock,
+      flushMs,
+      () => this.#flushWhatIsDue(),
+      (error) => log.error({ error: describeError(error) }, 'ledger not written'),
+    )
+  }
+
+  /** A saved state of a partition that is ours now counts in the sums. */
+  include(state: DeviceState): void {
+    const summary = this.#summaryOf(state.tenant, state.partition)
+    for (const field of COUNTS) summary[field] += state.ledger.totals[field]
+    summary.changed = true
+    advance(summary, state)
+    this.#refreshMissing(state)
+  }
+
+  /** Another process owns the partition now: nothing more is written about it. */
+  dropPartition(partition: number): void {
+    for (const [key, summary] of this.#totals) if (summary.partition === partition) this.#totals.delete(key)
+    for (const devices of [this.#changedDevices, this.#staleMissing])
+      for (const state of devices) if (state.partition === partition) devices.delete(state)
+    for (const [key, counted] of this.#countedMissing) if (counted.partition === partition) this.#countedMissing.delete(key)
+    this.#latestSummary = undefined
   }
 
   async stop(): Promise<void> {
@@ -77,23 +95,34 @@ export class LedgerPublisher {
     while (this.#changedDevices.size > 0) await this.flush()
   }
 
-  /** Counts one reading of a device, in the device's state and in the fleet's sum. */
-  count(state: DeviceState, receivedAt: number, field: keyof LedgerCounts): void {
-    state.ledger.totals[field]++
-    const hour = state.ledger.hourOf(receivedAt)
-    hour[field]++
-    state.ledger.dirty.add(hour)
+  /**
+   * Counts one reading of a device, in the device's state and in the fleet's sum; `received` first, then what became of it. Where only the time of
+   * receipt is at hand (`late`), that is enough; everything else is given whole, so that its number is noted.
+   */
+  count(state: DeviceState, at: CountedReading | number, field: keyof LedgerCounts): void {
+    const { ledger } = state
+    ledger.totals[field]++
     const summary = this.#summaryOf(state.tenant, state.partition)
     summary[field]++
-    if (field === 'stored') summary.unsettled++
     summary.changed = true
+    advance(summary, state)
     this.#changedDevices.add(state)
+    this.#staleMissing.add(state)
+    if (field === 'stored') summary.unsettled++
+    if (field === 'received') return
+    const hour = ledger.hourOf(typeof at === 'number' ? at : at.receivedAt, field === 'rejected' ? 'rejected' : 'readings')
+    hour[field]++
+    ledger.dirty.add(hour)
+    if (typeof at === 'number') return
+    if (at.reason !== undefined) hour.rejectedByReason[at.reason] = (hour.rejectedByReason[at.reason] ?? 0) + 1
+    if (at.seq !== undefined) ledger.noteSeq(hour, at.boot ?? '', at.seq)
   }
 
   /** These rows are durable now. */
   settled(rows: readonly { tenant: string; partition: number }[]): void {
     for (const row of rows) {
-      const summary = this.#summaryOf(row.tenant, row.partition)
+      const summary = this.#heldSummary(row.tenant, row.partition)
+      if (summary === undefined) continue
       summary.unsettled--
       summary.changed = true
     }
@@ -109,72 +138,113 @@ export class LedgerPublisher {
     await this.flush()
   }
 
+  /** Writes everything that changed, up to DEVICES_PER_FLUSH_MAX devices. */
   flush(): Promise<void> {
-    this.#running = this.#running.catch(() => undefined).then(() => this.#write())
+    this.#running = this.#running.catch(() => undefined).then(() => this.#write(true))
     return this.#running
   }
 
-  async #write(): Promise<void> {
-    if (this.#entries === undefined || this.#summaries === undefined) return
-    const writes: Promise<unknown>[] = []
-    const hours: { state: DeviceState; hour: LedgerHour }[] = []
+  #flushWhatIsDue(): Promise<void> {
+    const isDue = this.#options.clock.monotonicMs() >= this.#hoursDueMs
+    this.#running = this.#running.catch(() => undefined).then(() => this.#write(isDue))
+    return this.#running
+  }
+
+  async #write(withHours: boolean): Promise<void> {
+    const { clock } = this.#options
+    const startedMs = clock.monotonicMs()
+    const batch: Batch = { hours: [], gaps: [] }
+    for (const state of this.#staleMissing) this.#refreshMissing(state)
+    this.#staleMissing.clear()
+    if (withHours) this.#take(batch)
+    const summaries = [...this.#totals.values()].filter((summary) => summary.changed)
+    const writes = [
+      ...batch.hours.map(({ state, hour }) => this.#store.raiseHour(state, hour)),
+      ...batch.gaps.map(({ state, marks }) => this.#writeGaps(state, marks)),
+      ...summaries.map((summary) => this.#writeSummary(summary)),
+    ]
+    const failed = (await Promise.allSettled(writes)).find((outcome) => outcome.status === 'rejected')
+    if (withHours) {
+      const endedMs = clock.monotonicMs()
+      this.#hoursDueMs = endedMs + Math.max(HOURS_AGE_MS, (endedMs - startedMs) * (1 / HOURS_SHARE_MAX - 1))
+    }
+    if (failed === undefined) return
+    for (const { state, hour } of batch.hours) {
+      state.ledger.dirty.add(hour)
+      this.#changedDevices.add(state)
+    }
+    for (const { state } of batch.gaps) this.#changedDevices.add(state)
+    for (const summary of summaries) summary.changed = true
+    throw failed.reason
+  }
+
+  /** The changed hours and gaps of the devices that have waited longest. */
+  #take(batch: Batch): void {
     let devices = 0
     for (const state of this.#changedDevices) {
       if (++devices > DEVICES_PER_FLUSH_MAX) break
       this.#changedDevices.delete(state)
-      this.#refreshMissing(state)
-      for (const hour of state.ledger.dirty) {
-        hours.push({ state, hour })
-        writes.push(this.#entries.put(`${state.key}/${hour.hour}`, entryOf(state, hour)))
-      }
+      for (const hour of state.ledger.dirty) batch.hours.push({ state, hour })
       state.ledger.dirty.clear()
-    }
-    const summaries = [...this.#totals.values()].filter((summary) => summary.changed)
-    for (const summary of summaries) {
-      summary.changed = false
-      const { unsettled, changed: _, ...published } = summary
-      writes.push(this.#summaries.put(`${summary.tenant}/${summary.partition}`, { ...published, stored: summary.stored - unsettled }))
-    }
-    try {
-      await Promise.all(writes)
-    } catch (error) {
-      for (const { state, hour } of hours) {
-        state.ledger.dirty.add(hour)
-        this.#changedDevices.add(state)
+      const marks = new Map<SequenceRanges, string>()
+      for (const ranges of state.identity.boots.values()) {
+        const mark = markOf(ranges)
+        if (this.#writtenGaps.get(ranges) !== mark) marks.set(ranges, mark)
       }
-      for (const summary of summaries) summary.changed = true
-      throw error
+      if (marks.size > 0) batch.gaps.push({ state, marks })
     }
   }
 
+  async #writeGaps(state: DeviceState, marks: ReadonlyMap<SequenceRanges, string>): Promise<void> {
+    await this.#store.putGaps(state, positionOf(state), gapsOf(state.identity))
+    for (const [ranges, mark] of marks) this.#writtenGaps.set(ranges, mark)
+  }
+
+  /** While another process is ahead, its summary stays; ours follows when it has caught up. */
+  async #writeSummary(running: RunningSummary): Promise<void> {
+    running.changed = false
+    const { unsettled, changed: _, ...summary } = running
+    if ((await this.#store.putSummary({ ...summary, stored: summary.stored - unsettled })) === 'behind') running.changed = true
+  }
+
   #summaryOf(tenant: string, partition: number): RunningSummary {
+    const held = this.#heldSummary(tenant, partition)
+    if (held !== undefined) return held
+    const summary = { tenant, partition, position: 0, missing: 0, ...emptyCounts(), unsettled: 0, changed: false }
+    this.#totals.set(`${tenant}/${partition}`, summary)
+    return summary
+  }
+
+  #heldSummary(tenant: string, partition: number): RunningSummary | undefined {
     const latest = this.#latestSummary
     if (latest !== undefined && latest.tenant === tenant && latest.partition === partition) return latest
-    const key = `${tenant}/${partition}`
-    let summary = this.#totals.get(key)
-    if (summary === undefined) {
-      summary = { tenant, partition, missing: 0, ...emptyCounts(), unsettled: 0, changed: false }
-      this.#totals.set(key, summary)
-    }
-    this.#latestSummary = summary
-    return summary
+    return (this.#latestSummary = this.#totals.get(`${tenant}/${partition}`))
   }
 
   #refreshMissing(state: DeviceState): void {
     const missing = state.identity.missing()
-    this.#summaryOf(state.tenant, state.partition).missing += missing - (this.#countedMissing.get(state.key) ?? 0)
+    const change = missing - (this.#countedMissing.get(state.key)?.missing ?? 0)
+    if (change === 0) return
+    const summary = this.#summaryOf(state.tenant, state.partition)
+    summary.missing += change
+    summary.changed = true
     if (missing === 0) this.#countedMissing.delete(state.key)
-    else this.#countedMissing.set(state.key, missing)
+    else this.#countedMissing.set(state.key, { partition: state.partition, missing })
   }
 }
 
-function entryOf(state: DeviceState, hour: LedgerHour): LedgerEntry {
-  const boots = Array.from(state.identity.boots, ([boot, ranges]) => ({
-    boot,
-    firstSeq: ranges.first ?? 0,
-    lastSeq: ranges.last ?? 0,
-    missing: ranges.missing(),
-    missingRanges: ranges.gaps().slice(0, MISSING_RANGES_SHOWN),
-  }))
-  return { ...hour, rejectedByReason: { ...hour.rejectedByReason }, tenant: state.tenant, device: state.device, boots }
+/** How far a state has got, over both topics; it only grows, and every owner of the partition comes past the same ones. */
+function positionOf(state: DeviceState): number {
+  return state.nextOffset + state.nextRejectedOffset
+}
+
+function advance(summary: LedgerSummary, state: DeviceState): void {
+  const position = positionOf(state)
+  if (position > summary.position) summary.position = position
+}
+
+/** Tells apart the gaps of a boot at two times. */
+function markOf(ranges: SequenceRanges): string {
+  const bounds = ranges.bounds()
+  return bounds.length <= 2 ? String(ranges.joinedGaps) : `${ranges.joinedGaps}:${bounds.slice(1, -1).join()}`
 }

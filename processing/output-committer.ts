@@ -1,4 +1,4 @@
-import { describeError } from '../kernel/errors.ts'
+import { ConflictError, describeError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import { systemRandom } from '../kernel/random.ts'
 import { backoffDelayMs } from '../kernel/retry.ts'
@@ -9,18 +9,27 @@ import type { ProcessingConfig } from './config.ts'
 /** Tries after which a commit is left to the next one; nothing is dropped by that. */
 const ATTEMPTS_MAX = 5
 
+export interface OutputCommitterOptions {
+  consumer: Consumer
+  config: ProcessingConfig
+  clock: Clock
+  log: Logger
+  /** A commit came too late: what is in memory belongs to another member and must be dropped. */
+  onFenced: () => void
+}
+
 /**
  * Gathers outputs and commits them together with the input's offsets, one commit at a time. Outputs go at once (an alert must not wait),
  * bare offsets when `flush` is called.
  */
 export class OutputCommitter {
-  readonly #options: { consumer: Consumer; config: ProcessingConfig; clock: Clock; log: Logger }
+  readonly #options: OutputCommitterOptions
   #outputs = new Map<string, LogMessage[]>()
   #offsets = new Map<number, number>()
   #dirty = false
   #committing: Promise<void> | null = null
 
-  constructor(options: { consumer: Consumer; config: ProcessingConfig; clock: Clock; log: Logger }) {
+  constructor(options: OutputCommitterOptions) {
     this.#options = options
   }
 
@@ -31,7 +40,9 @@ export class OutputCommitter {
     this.#dirty = true
     if (this.#committing === null) {
       this.#committing = Promise.resolve().then(() => this.#commitAll())
-      this.#committing.catch((error: unknown) => this.#options.log.error({ error: describeError(error) }, 'outputs wait for the next commit'))
+      this.#committing.catch((error: unknown) =>
+        this.#options.log.error({ error: describeError(error) }, 'outputs wait for the next commit'),
+      )
     }
   }
 
@@ -39,6 +50,18 @@ export class OutputCommitter {
   advance(nextOffsets: ReadonlyMap<number, number>): void {
     for (const [partition, next] of nextOffsets) this.#offsets.set(partition, next)
     this.#dirty = true
+  }
+
+  /** These partitions are another member's: their offsets are not ours to commit. */
+  forget(partitions: readonly number[]): void {
+    for (const partition of partitions) this.#offsets.delete(partition)
+  }
+
+  /** Drops what was not committed: the partitions are another member's, who makes it again. */
+  abandon(): void {
+    this.#outputs.clear()
+    this.#offsets.clear()
+    this.#dirty = false
   }
 
   /** Resolves when everything added so far is durable. */
@@ -58,7 +81,7 @@ export class OutputCommitter {
   }
 
   async #commitOnce(): Promise<void> {
-    const { consumer, config, clock, log } = this.#options
+    const { consumer, config, clock, log, onFenced } = this.#options
     const outputs = Array.from(this.#outputs, ([topic, messages]) => ({ topic, messages }))
     const offsets = new Map(this.#offsets)
     this.#outputs = new Map()
@@ -68,12 +91,19 @@ export class OutputCommitter {
         await consumer.commit(offsets, outputs)
         return
       } catch (error) {
+        if (error instanceof ConflictError) {
+          onFenced()
+          throw error
+        }
         log.warn({ error: describeError(error), attempt }, 'outputs not committed, trying again')
         if (attempt >= ATTEMPTS_MAX) {
           this.#putBack(outputs)
           throw error
         }
-        await sleep(clock, backoffDelayMs({ initialMs: config.retryInitialMs, maxMs: config.retryMaxMs, factor: 2, jitter: 0.5 }, attempt, systemRandom))
+        await sleep(
+          clock,
+          backoffDelayMs({ initialMs: config.retryInitialMs, maxMs: config.retryMaxMs, factor: 2, jitter: 0.5 }, attempt, systemRandom),
+        )
       }
     }
   }

@@ -48,7 +48,8 @@ export class SequenceRanges {
   /** Missing numbers between the first and the last, as closed ranges. */
   gaps(): { from: number; to: number }[] {
     const gaps = []
-    for (let i = 1; i + 1 < this.#bounds.length; i += 2) gaps.push({ from: (this.#bounds[i] as number) + 1, to: (this.#bounds[i + 1] as number) - 1 })
+    for (let i = 1; i + 1 < this.#bounds.length; i += 2)
+      gaps.push({ from: (this.#bounds[i] as number) + 1, to: (this.#bounds[i + 1] as number) - 1 })
     return gaps
   }
 

@@ -42,7 +42,12 @@ export class SeriesWriter {
 
   start(): void {
     const { clock, config, log } = this.#options
-    this.#timer = every(clock, config.seriesFlushMs, () => this.#begin(), (error) => log.error({ error: describeError(error) }, 'series flush failed'))
+    this.#timer = every(
+      clock,
+      config.seriesFlushMs,
+      () => this.#begin(),
+      (error) => log.error({ error: describeError(error) }, 'series flush failed'),
+    )
   }
 
   get waitingRows(): number {
@@ -93,11 +98,26 @@ export class SeriesWriter {
   async #write(rows: readonly LoggedReading[], offsets: ReadonlyMap<number, number>): Promise<void> {
     const { series, clock, config, log, onWritten } = this.#options
     const startedMs = clock.monotonicMs()
-    const retryOptions = { clock, random: systemRandom, attemptsMax: Infinity, initialMs: config.retryInitialMs, maxMs: config.retryMaxMs, factor: 2, jitter: 0.5 }
-    await retry({ ...retryOptions, signal: this.#stopping.signal, onRetry: (error, attempt) => {
-      this.#failing = describeError(error)
-      log.warn({ error: this.#failing, attempt }, 'series store refuses, rows wait')
-    } }, () => series.write(rows, offsets).catch(asRetryable))
+    const retryOptions = {
+      clock,
+      random: systemRandom,
+      attemptsMax: Infinity,
+      initialMs: config.retryInitialMs,
+      maxMs: config.retryMaxMs,
+      factor: 2,
+      jitter: 0.5,
+    }
+    await retry(
+      {
+        ...retryOptions,
+        signal: this.#stopping.signal,
+        onRetry: (error, attempt) => {
+          this.#failing = describeError(error)
+          log.warn({ error: this.#failing, attempt }, 'series store refuses, rows wait')
+        },
+      },
+      () => series.write(rows, offsets).catch(asRetryable),
+    )
     this.#failing = null
     this.#seconds.observe((clock.monotonicMs() - startedMs) / 1000)
     this.#written.inc(rows.length)

@@ -8,6 +8,7 @@ import { encodeCrl, type CrlContent } from './crl.ts'
 import { deviceExtensions, keyIdentifier, serverExtensions, type LeafExtensions } from './extensions.ts'
 import { PKI_FILES } from './make-pki.ts'
 import { openPki, type Pki } from './pki-folder.ts'
+import type { ServerSigner } from './server-signer.ts'
 import { signCertificate, subjectOf, type SignedCertificate, type SubjectName } from './sign-certificate.ts'
 import { validity } from './validity.ts'
 
@@ -40,7 +41,7 @@ interface Opened extends Pki {
 }
 
 /** Signs: device and server certificates and CRLs, with the issuing CA. Who may have a certificate is decided before. */
-export class CertificateAuthority implements Service {
+export class CertificateAuthority implements Service, ServerSigner {
   readonly name = 'certificate-authority'
   readonly #options: CertificateAuthorityOptions
   #opened: Opened | undefined

@@ -18,7 +18,7 @@ before(async () => (station = await startStation()))
 after(() => station.stop())
 
 async function issue(device: string, tenant = 'acme'): Promise<StoredCertificate> {
-  return station.certificates.issue({ tenant, device, publicKey: publicKeyOf(await newPrivateKeyPem()) }, 'test')
+  return station.issue({ tenant, device, publicKey: publicKeyOf(await newPrivateKeyPem()) })
 }
 
 async function eventsOf(serial: string): Promise<DeviceEvent[]> {

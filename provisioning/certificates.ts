@@ -9,13 +9,12 @@ import type { Service } from '../kernel/service.ts'
 import type { Clock } from '../kernel/time.ts'
 import type { Collection, Documents, Filter, Stored } from '../storage/documents/documents.ts'
 import type { EventLog } from '../storage/event-log/event-log.ts'
-import type { CertificateAuthority, DeviceCertificateRequest } from './authority.ts'
 import type { CrlEntry } from './crl.ts'
+import type { SignedCertificate } from './sign-certificate.ts'
 
 export interface CertificatesOptions {
   documents: Documents
   eventLog: EventLog
-  authority: CertificateAuthority
   clock: Clock
   log: Logger
   metrics: Metrics
@@ -42,7 +41,7 @@ const SPEC = {
   ],
 } as const
 
-/** Every certificate issued, and its revocation. Records are written before a certificate leaves, so that each can be revoked. */
+/** Every certificate issued, and its revocation. Needs no CA key, so that any process may list and revoke. */
 export class Certificates implements Service {
   readonly name = 'certificates'
   readonly #options: CertificatesOptions
@@ -75,10 +74,9 @@ export class Certificates implements Service {
     return this.#revision
   }
 
-  /** Signs and records; resolves when the record is durable. The caller has decided that this device may have it. */
-  async issue(request: DeviceCertificateRequest, door: string): Promise<StoredCertificate> {
-    const signed = await this.#options.authority.signDevice(request)
-    const { tenant, device } = request
+  /** Records a certificate before it leaves, so that it can be revoked; resolves when the record is durable. */
+  async record(signed: SignedCertificate, holder: { tenant: string; device: string }, door: string): Promise<StoredCertificate> {
+    const { tenant, device } = holder
     const result = await this.#opened().insert(signed.serial, {
       serial: signed.serial,
       tenant,

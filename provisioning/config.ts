@@ -88,6 +88,18 @@ export const ProvisioningConfigSchema = Type.Object(
       description:
         'ms between looks at whether the server certificate is due. Short against its lifetime, and a machine that slept notices soon.',
     }),
+    signingPollMs: Type.Integer({
+      default: 200,
+      minimum: 10,
+      maximum: 60_000,
+      description: 'ms between looks of the registry for edges that want a certificate, and of such an edge for its answer.',
+    }),
+    signingTimeoutMs: Type.Integer({
+      default: 60_000,
+      minimum: 100,
+      maximum: 600_000,
+      description: 'ms that an edge in a process of its own waits for a process of the target registry to sign its certificate.',
+    }),
     tokenLifetimeMs: Type.Integer({
       default: DAY_MS,
       minimum: 1_000,
@@ -142,6 +154,19 @@ export const ProvisioningConfigSchema = Type.Object(
       minimum: 256,
       maximum: 16_777_216,
       description: 'Bytes of one HTTPS telemetry request.',
+    }),
+    telemetryRatePerS: Type.Number({
+      default: 4_000,
+      minimum: 0.1,
+      maximum: 1_000_000,
+      description:
+        'HTTPS telemetry requests of one device, per second, in the long run; above it they are answered 429. As broker.publishRatePerS.',
+    }),
+    telemetryBurstMax: Type.Integer({
+      default: 8_000,
+      minimum: 1,
+      maximum: 1_000_000,
+      description: 'HTTPS telemetry requests a device may send at once after a pause. As broker.publishBurstMax.',
     }),
     connectionsMax: Type.Integer({
       default: 5_000,

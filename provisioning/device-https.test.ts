@@ -48,7 +48,7 @@ async function telemetry(
   dispatcher: Agent,
   body = '{"values":{"t":1}}',
 ): Promise<{ status: number; text: string; headers: Record<string, unknown> }> {
-  const response = await request(`${station.origin}/telemetry`, {
+  const response = await request(`${station.origin}/ingest/v1/telemetry`, {
     method: 'POST',
     dispatcher,
     body,
@@ -60,7 +60,7 @@ async function telemetry(
 test('telemetry is handed to ingest as the device of the certificate, and answered when durable', async () => {
   const bundle = await enrolled('h1')
   const answer = await telemetry(agentOf(bundle))
-  assert.equal(answer.status, 204)
+  assert.equal(answer.status, 202)
   const uplink = station.sink.uplinks.at(-1)
   assert.deepEqual(
     [uplink?.tenant, uplink?.device, uplink?.path, Buffer.from(uplink?.payload ?? []).toString()],
@@ -73,7 +73,7 @@ test('a leaf without its issuer is accepted', async () => {
   const bundle = await enrolled('h2')
   const leaf = bundle.certPem.slice(0, bundle.certPem.indexOf('-----END CERTIFICATE-----') + 26)
   assert.equal(leaf.match(/BEGIN/g)?.length, 1)
-  assert.equal((await telemetry(agentOf({ ...bundle, certPem: leaf }))).status, 204)
+  assert.equal((await telemetry(agentOf({ ...bundle, certPem: leaf }))).status, 202)
 })
 
 test('when it cannot be made durable the device is told to send again', async () => {
@@ -81,19 +81,19 @@ test('when it cannot be made durable the device is told to send again', async ()
   station.sink.refusal = new EnvironmentError('LOG_UNAVAILABLE', 'the disk at /secret/path is away')
   const answer = await telemetry(agent)
   station.sink.refusal = undefined
-  assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '1'])
+  assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '5'])
   assert.doesNotMatch(answer.text, /secret/)
 })
 
-test('too much is 413; no certificate, a stranger, a server certificate and a suspended device are 403', async () => {
+test('too much is 413; no certificate, a stranger and a server certificate are 401; a suspended device is 403', async () => {
   const bundle = await enrolled('h4')
   assert.equal((await telemetry(agentOf(bundle), 'x'.repeat(2_000))).status, 413)
-  assert.equal((await telemetry(agentOf())).status, 403)
+  assert.equal((await telemetry(agentOf())).status, 401)
   const foreign = await telemetry(agentOf(await enrolled('h4', stranger)))
-  assert.equal(foreign.status, 403)
+  assert.equal(foreign.status, 401)
   assert.match(foreign.text, /client certificate is not valid/)
   const { keyPem, certChainPem } = station.serverCertificate.material
-  assert.equal((await telemetry(agentOf({ keyPem, certPem: certChainPem }))).status, 403)
+  assert.equal((await telemetry(agentOf({ keyPem, certPem: certChainPem }))).status, 401)
   station.registrar.setState(TENANT, 'h4', 'suspended')
   assert.match((await telemetry(agentOf(bundle))).text, /suspended/)
 })
@@ -102,11 +102,11 @@ test('an expired certificate is refused, at the handshake and on a connection th
   const { keyPem, certPem } = await enrolled('h5')
   const publicKey = new X509Certificate(certPem).publicKey.export({ format: 'der', type: 'spki' })
   const lifetimeMs = station.config.backdateMs + 6_000
-  const short = await station.certificates.issue({ tenant: TENANT, device: 'h5', publicKey, lifetimeMs }, 'test')
+  const short = await station.issue({ tenant: TENANT, device: 'h5', publicKey, lifetimeMs })
   const agent = agentOf({ keyPem, certPem: short.pem }, 1)
-  assert.equal((await telemetry(agent)).status, 204)
+  assert.equal((await telemetry(agent)).status, 202)
   const handshakes = await handshakesSoFar()
-  while ((await telemetry(agent)).status === 204) await sleep(systemClock, 50)
+  while ((await telemetry(agent)).status === 202) await sleep(systemClock, 50)
   assert.ok(systemClock.nowMs() >= short.notAfter)
   assert.equal(await handshakesSoFar(), handshakes, 'on the same connection')
   assert.match((await telemetry(agentOf({ keyPem, certPem: short.pem }))).text, /CERT_HAS_EXPIRED/)
@@ -139,16 +139,18 @@ test('a resumed session is known by its certificate, and refused once that is re
     socket.on('session', (latest: Buffer) => (ticket = latest))
     await once(socket, 'secureConnect')
     const reused = socket.isSessionReused()
-    socket.write('POST /telemetry HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}')
+    socket.write(
+      'POST /ingest/v1/telemetry HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}',
+    )
     let answer = ''
     for await (const chunk of socket) answer += String(chunk)
     return { session: ticket, answer, reused }
   }
   const first = await ask()
-  assert.match(first.answer, /^HTTP\/1\.1 204/)
+  assert.match(first.answer, /^HTTP\/1\.1 202/)
   const second = await ask(first.session)
   assert.equal(second.reused, true)
-  assert.match(second.answer, /^HTTP\/1\.1 204/)
+  assert.match(second.answer, /^HTTP\/1\.1 202/)
   await station.registrar.revokeAndExpel(station.certificates, TENANT, 'h8', new X509Certificate(bundle.certPem).serialNumber)
   const third = await ask(first.session)
   assert.equal(third.reused, true)

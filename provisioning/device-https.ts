@@ -87,7 +87,7 @@ export class DeviceHttps implements Service {
   }
 
   #build(material: TlsMaterial): FastifyInstance<Server> {
-    const { authority, clock, config, enrolment, log, registryView, uplinkSink } = this.#options
+    const { authority, clock, config, enrolment, log, metrics, registryView, uplinkSink } = this.#options
     const app = fastify({
       https: { ...secureContext(material), requestCert: true, rejectUnauthorized: false, handshakeTimeout: config.requestTimeoutMs },
       bodyLimit: config.estBodyBytesMax,
@@ -105,7 +105,7 @@ export class DeviceHttps implements Service {
     app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
     const clientOf = (request: { raw: { socket: unknown } }): ClientCertificate => this.#clientOf(request.raw.socket as TLSSocket)
     addEstRoutes(app, { authority, enrolment, clientOf, estBodyBytesMax: config.estBodyBytesMax })
-    addTelemetryRoute(app, { registryView, uplinkSink, clock, clientOf, telemetryBodyBytesMax: config.telemetryBodyBytesMax })
+    addTelemetryRoute(app, { ...config, registryView, uplinkSink, clock, log, metrics, clientOf })
     return app
   }
 

@@ -4,12 +4,15 @@ import type { DeviceRegistrar } from '../contracts/registrar.ts'
 import { NotFoundError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Metrics } from '../kernel/metrics.ts'
+import type { CertificateAuthority } from './authority.ts'
 import type { Certificates, StoredCertificate } from './certificates.ts'
 import type { ProvisioningConfig } from './config.ts'
 import { checkCsr, type CsrRefusal, type ProvenCsr } from './csr.ts'
 import type { EnrolmentTokens } from './enrolment-tokens.ts'
+import { issueCertificate } from './issue-certificate.ts'
 
 export interface EnrolmentOptions {
+  authority: CertificateAuthority
   certificates: Certificates
   tokens: EnrolmentTokens
   registrar: DeviceRegistrar
@@ -91,7 +94,7 @@ export class Enrolment {
   async #issue(identity: DeviceIdentity, csr: ProvenCsr, door: Door): Promise<EnrolmentOutcome> {
     const { certificates, registrar } = this.#options
     const { tenant, device } = identity
-    const certificate = await certificates.issue({ tenant, device, publicKey: csr.publicKey }, door)
+    const certificate = await issueCertificate(this.#options, { tenant, device, publicKey: csr.publicKey }, door)
     const provisioning = await registrar.markProvisioned(tenant, device, `device:${device}`)
     if (provisioning.status === 'provisioned') return { status: 'issued', certificate }
     // Suspended or decommissioned while it was being signed: nobody has seen the certificate, and nobody will.

@@ -32,7 +32,7 @@ test('CA certificates as DER', async () => {
 
 test('a verifier that follows the addresses in a certificate sees its revocation', withTools, async () => {
   const publicKey = publicKeyOf(await newPrivateKeyPem())
-  const { pem, serial } = await station.certificates.issue({ tenant: 'acme', device: 'd1', publicKey }, 'test')
+  const { pem, serial } = await station.issue({ tenant: 'acme', device: 'd1', publicKey })
   const [leafPath, rootPath] = [join(station.folder, 'leaf.pem'), join(station.folder, 'root.pem')]
   await writeFile(leafPath, pem)
   await writeFile(rootPath, station.authority.root.toString())
@@ -57,7 +57,7 @@ test('the CRL may be kept while unchanged, and is asked for again each time', as
   assert.equal((await get('/crl/issuing.crl', { 'if-none-match': etag })).status, 304)
   assert.equal((await get('/crl/issuing.crl', {}, 'HEAD')).status, 200)
   const publicKey = publicKeyOf(await newPrivateKeyPem())
-  const { serial } = await station.certificates.issue({ tenant: 'acme', device: 'd2', publicKey }, 'test')
+  const { serial } = await station.issue({ tenant: 'acme', device: 'd2', publicKey })
   await station.certificates.revoke('acme', serial, 'unspecified')
   assert.equal((await get('/crl/issuing.crl', { 'if-none-match': etag })).status, 200)
 })

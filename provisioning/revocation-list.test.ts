@@ -21,7 +21,7 @@ before(async () => {
 after(() => station.stop())
 
 async function issue(device: string): Promise<StoredCertificate> {
-  return station.certificates.issue({ tenant: 'acme', device, publicKey: publicKeyOf(await newPrivateKeyPem()) }, 'test')
+  return station.issue({ tenant: 'acme', device, publicKey: publicKeyOf(await newPrivateKeyPem()) })
 }
 
 async function crlText(): Promise<string> {

@@ -40,6 +40,8 @@ export class RevocationList implements Service {
   #numbers: Collection<CrlNumber> | undefined
   #current: { crl: CurrentCrl; revision: number } | undefined
   #signing: Promise<CurrentCrl> | undefined
+  /** Revocations that another process told of. */
+  #elsewhere = 0
 
   constructor(options: RevocationListOptions) {
     this.#options = options
@@ -56,14 +58,23 @@ export class RevocationList implements Service {
     this.#current = undefined
   }
 
-  /** The CRL that holds every revocation finished before this call. */
+  /** Another process revoked a certificate: what is held is behind. */
+  noteRevocation(): void {
+    this.#elsewhere++
+  }
+
+  /** The CRL that holds every revocation that this process knew of before this call. */
   async current(): Promise<CurrentCrl> {
     // One signing at a time, however many ask; one that began before the latest revocation is followed by another.
     while (this.#signing !== undefined) await Promise.allSettled([this.#signing])
     const current = this.#current
-    if (current !== undefined && current.revision === this.#options.certificates.revision && !this.#isDue(current.crl)) return current.crl
+    if (current !== undefined && current.revision === this.#revision && !this.#isDue(current.crl)) return current.crl
     this.#signing = this.#sign().finally(() => (this.#signing = undefined))
     return this.#signing
+  }
+
+  get #revision(): number {
+    return this.#options.certificates.revision + this.#elsewhere
   }
 
   #isDue(crl: CurrentCrl): boolean {
@@ -73,7 +84,7 @@ export class RevocationList implements Service {
 
   async #sign(): Promise<CurrentCrl> {
     const { authority, certificates, clock, config, log } = this.#options
-    const { revision } = certificates
+    const revision = this.#revision
     const nowMs = clock.nowMs()
     // An entry stays until one CRL was issued after its certificate expired: kept for a CRL lifetime longer. RFC 5280 §5
     const entries = await certificates.revoked(nowMs, config.crlLifetimeMs)

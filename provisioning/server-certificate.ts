@@ -10,14 +10,14 @@ import type { Metrics } from '../kernel/metrics.ts'
 import type { Service } from '../kernel/service.ts'
 import { every, type Clock, type Timer } from '../kernel/time.ts'
 import type { TlsMaterial } from '../kernel/tls.ts'
-import type { CertificateAuthority } from './authority.ts'
 import { newPrivateKeyPem } from './ca-key.ts'
 import type { ProvisioningConfig } from './config.ts'
 import { publicKeyOf } from './make-pki.ts'
+import type { ServerSigner } from './server-signer.ts'
 import { x509 } from './x509.ts'
 
 export interface ServerCertificateOptions {
-  authority: CertificateAuthority
+  authority: ServerSigner
   config: ProvisioningConfig
   clock: Clock
   log: Logger

@@ -69,16 +69,18 @@ test('a device goes wrong, and the alert says why', async (t) => {
   assert.equal(alert.cause, 'value')
   assert.equal(alert.startedAt, startTs + normal * 1_000, 'the start is the event time of the first wrong reading')
 
-  const { explanation, readings } = await platform.get<{ explanation: Anomaly['explanation']; readings: { ts: number; value: number }[] }>(
-    `/anomalies/${encodeURIComponent(alert.firstAnomalyId)}/explanation`,
-  )
+  const path = `/anomalies/${encodeURIComponent(alert.firstAnomalyId)}/explanation`
+  // An alert does not wait for the store: the readings around it may come a moment later.
+  const { explanation } = await until('the explanation with its readings', async () => {
+    const answer = await platform.get<{ explanation: Anomaly['explanation']; readings: { ts: number; value: number }[] }>(path)
+    return answer.readings.some((reading) => reading.value === 19) && answer
+  })
   assert.equal(explanation.observed, 19)
   assert.ok(
     explanation.low !== null && explanation.high !== null && explanation.low < 6 && explanation.high > 6 && explanation.high < 19,
     JSON.stringify(explanation),
   )
   assert.match(explanation.text, /pressure/)
-  assert.ok(readings.some((reading) => reading.value === 19))
 
   const summary = await until('the ledger', async () => {
     const sums = await platform.get<Record<string, number>>('/ledger?summary=true')

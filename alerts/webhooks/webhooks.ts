@@ -23,6 +23,8 @@ export interface WebhooksOptions {
   log: Logger
   metrics: Metrics
   config: WebhooksConfig
+  /** False where webhooks are only looked at and edited: another process sends what is due. */
+  works?: boolean
   /** Another way to resolve names than DNS. */
   resolve?: ResolveName
 }
@@ -45,7 +47,7 @@ export class Webhooks implements Service {
     const intake = new WebhookIntake({ ...options, store, queue: dispatcher })
     this.retention = new DeliveryRetention({ ...options, store })
     this.service = new WebhookService({ ...options, store, guard, queue: dispatcher })
-    this.#parts = [store, dispatcher, this.retention, intake]
+    this.#parts = options.works !== false ? [store, dispatcher, this.retention, intake] : [store]
   }
 
   async start(): Promise<void> {

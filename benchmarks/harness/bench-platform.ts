@@ -22,7 +22,11 @@ const DAY_MS = 86_400_000
 
 /** The platform as users start it, with devices enrolled through its own doors. */
 export class BenchPlatform {
-  readonly process = new PlatformProcess()
+  readonly process: PlatformProcess
+
+  constructor(env: Record<string, string> = {}) {
+    this.process = new PlatformProcess(env)
+  }
 
   /** Folder with one folder of certificates per device. */
   get certs(): string {

@@ -1,5 +1,6 @@
 import { Duplex } from 'node:stream'
 import { InvalidInputError } from '../../kernel/errors.ts'
+import type { BudgetWaiter, IntakeBudget } from '../intake-budget.ts'
 import { Backlog } from './backlog.ts'
 import type { DeadlineOwner, DeadlineWheel } from './deadline-wheel.ts'
 import { Intake } from './intake.ts'
@@ -34,6 +35,8 @@ export interface StrictConnectionOptions {
   /** Shared by all connections of a process: keep alive, connect and closing deadlines. */
   readonly deadlines: DeadlineWheel
   readonly prefixes?: NamePrefixes
+  /** Shared by all connections: what they have read and the broker has not taken yet. */
+  readonly budget?: IntakeBudget
   /** Called once, when the check (not the peer, not the broker) ends the connection; count and log here. */
   readonly onViolation: (violation: Violation, connection: StrictConnection) => void
 }
@@ -42,6 +45,7 @@ export interface StrictConnectionOptions {
 const AWAITING_CONNACK = 1
 const BUFFER_FULL = 2
 const PEER_NOT_READING = 4
+const OVER_BUDGET = 8
 
 /** How the device's side of the conversation ended; what is still in the way of telling the broker is waited for, within bounds. */
 type Ending = 'violation' | 'disconnect' | 'end-of-stream'
@@ -53,11 +57,12 @@ type Ending = 'violation' | 'disconnect' | 'end-of-stream'
  * [MQTT-4.8.0-1] without being passed on, after the good ones before it got their answers. Pings are answered here, and keep alive is
  * watched here, so that neither depends on how long the broker takes for a publish. Nothing is read before Aedes reads.
  */
-export class StrictConnection extends Duplex {
+export class StrictConnection extends Duplex implements BudgetWaiter {
   readonly #socket: Duplex
   readonly #limits: PacketLimits
   readonly #deadlines: DeadlineWheel
   readonly #onViolation: StrictConnectionOptions['onViolation']
+  readonly #budget: IntakeBudget | undefined
   readonly #state: PacketState
   readonly #backlog: Backlog
   readonly #intake: Intake
@@ -67,6 +72,8 @@ export class StrictConnection extends Duplex {
   #started = false
   #accepted = false
   #blocked = 0
+  /** What the budget was told that this connection holds, in bytes. */
+  #budgetedBytes = 0
   #ending: Ending | undefined
   /** The last thing to tell the broker: a DISCONNECT, or the end of the stream. */
   #farewell: Buffer | null = null
@@ -83,6 +90,7 @@ export class StrictConnection extends Duplex {
     this.#limits = limits
     this.#deadlines = deadlines
     this.#onViolation = options.onViolation
+    this.#budget = options.budget
     const state = new PacketState(limits)
     const repeatedFilters = new RepeatedFilters()
     const backlog = new Backlog(limits.inflightMax, (bytes) => void this.push(bytes))
@@ -152,6 +160,7 @@ export class StrictConnection extends Duplex {
 
   override read(size?: number): Buffer | null {
     const bytes = super.read(size) as Buffer | null
+    this.#tellBudget()
     if ((this.#blocked & BUFFER_FULL) !== 0 && this.bufferedBytes <= this.#limits.bufferedBytesMax >>> 1) this.#unblock(BUFFER_FULL)
     return bytes
   }
@@ -174,6 +183,8 @@ export class StrictConnection extends Duplex {
     const socket = this.#socket
     this.#intake.stop()
     this.#backlog.clear()
+    this.#budget?.forget(this)
+    this.#tellBudget()
     this.#writeDone = undefined
     if (socket.destroyed) this.#deadlines.disarm(this.#deadline)
     else if (socket.writableNeedDrain) socket.destroy()
@@ -187,11 +198,29 @@ export class StrictConnection extends Duplex {
     callback(error)
   }
 
+  /** The budget has room again. */
+  onBudget(): void {
+    this.#unblock(OVER_BUDGET)
+  }
+
   #take(chunk: Buffer): void {
     const packets = this.#intake.packets
     this.#intake.take(chunk)
     if (this.#intake.packets !== packets) this.#lastPacketMs = this.#deadlines.nowMs
-    if (this.bufferedBytes > this.#limits.bufferedBytesMax) this.#block(BUFFER_FULL)
+    const heldBytes = this.#tellBudget()
+    if (heldBytes > this.#limits.bufferedBytesMax) this.#block(BUFFER_FULL)
+    // One that brings only pings costs nothing and is heard on; so is a CONNECT.
+    if (heldBytes > 0 && this.#accepted && this.#budget?.isFull === true) {
+      this.#block(OVER_BUDGET)
+      this.#budget.wait(this)
+    }
+  }
+
+  #tellBudget(): number {
+    const heldBytes = this.destroyed ? 0 : this.bufferedBytes
+    if (heldBytes !== this.#budgetedBytes) this.#budget?.change(heldBytes - this.#budgetedBytes)
+    this.#budgetedBytes = heldBytes
+    return heldBytes
   }
 
   #send(bytes: Buffer, callback: () => void): void {
@@ -250,7 +279,7 @@ export class StrictConnection extends Duplex {
 
   #checkSilence(): void {
     // While the broker keeps us from reading, silence is not the device's.
-    const isOurs = (this.#blocked & (AWAITING_CONNACK | BUFFER_FULL)) !== 0
+    const isOurs = (this.#blocked & (AWAITING_CONNACK | BUFFER_FULL | OVER_BUDGET)) !== 0
     const silenceMs = isOurs ? 0 : this.#deadlines.nowMs - this.#lastPacketMs
     if (silenceMs < this.#silenceMaxMs) this.#deadlines.arm(this.#deadline, this.#silenceMaxMs - silenceMs)
     else this.#violate(VIOLATIONS.keepAlive) // [MQTT-3.1.2-24]

@@ -1,8 +1,11 @@
 import { Readable } from 'node:stream'
 import type { Subscription } from 'aedes'
+import { EnvironmentError } from '../../kernel/errors.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { Documents } from '../../storage/documents/documents.ts'
 import { IncomingStore } from './incoming-store.ts'
+import type { WriteFence } from './latest-writer.ts'
+import type { LogPlace } from './log-place.ts'
 import { OutgoingQueues, type QueueDropReason, type QueueLimits } from './outgoing-queues.ts'
 import type { BrokerPacket } from './packet.ts'
 import { RetainedStore, type RetainedDropReason, type RetainedLimits } from './retained-store.ts'
@@ -11,6 +14,14 @@ import { WillStore } from './will-store.ts'
 
 /** Something a bound kept out, for counting and logging: a session's message, or a topic's retained message. */
 export type PersistenceDrop = { reason: QueueDropReason; clientId: string } | { reason: RetainedDropReason; topic: string }
+
+/** Which clients' state this process holds, where several processes share the documents. */
+export interface Ownership extends WriteFence {
+  /** May this process read and write the client's state now? */
+  owns(clientId: string): boolean
+  /** Is it on record that everything for this client up to this place of the log was handled? */
+  isRecorded(clientId: string, place: LogPlace): boolean
+}
 
 export interface DocumentsPersistenceOptions {
   documents: Documents
@@ -23,6 +34,10 @@ export interface DocumentsPersistenceOptions {
   mayForget?: (client: object) => boolean
   /** May this session hold this filter? Aedes offers all filters of a SUBSCRIBE when one of them was granted. Default: yes. */
   mayHold?: (clientId: string, filter: string) => boolean
+  /** Without it this process is alone on its documents and holds everything. */
+  ownership?: Ownership
+  /** First three levels of the topics of a client's retained messages, and back. Needed with `ownership`. */
+  groups?: { of(clientId: string): string; clientOf(group: string): string | undefined }
 }
 
 /** A client as far as persistence needs to know it. */
@@ -39,43 +54,53 @@ export const EMPTY_SESSION_TOPIC = '$fleetpulse/empty-session'
 
 /**
  * What Aedes must remember, over the documents port: sessions, queues, QoS 2 receipts, retained messages and wills survive a restart, and
- * a kill, as far as their promises resolved. All state but QoS 2 packets is also in memory, within named bounds; one broker
- * process owns a namespace.
+ * a kill, as far as their promises resolved. All state but QoS 2 packets is also in memory, within named bounds. Where several
+ * processes share the documents, each holds the clients that it owns, and nobody else reads or writes their state meanwhile.
  */
 export class DocumentsPersistence {
   readonly sessions: SessionStore
   readonly queues: OutgoingQueues
   readonly incoming: IncomingStore
   readonly retained: RetainedStore
-  readonly #wills: WillStore
+  readonly wills: WillStore
   readonly #mayHold: (clientId: string, filter: string) => boolean
   readonly #mayForget: (client: object) => boolean
+  readonly #ownership: Ownership | undefined
+  readonly #groups: DocumentsPersistenceOptions['groups']
+  /** Clients of whom only sessions and wills were loaded so far; a promise while the rest is being loaded. */
+  readonly #cold = new Map<string, Promise<void> | undefined>()
   #broker: { id: string } | undefined
 
   constructor(options: DocumentsPersistenceOptions) {
-    const { documents, namespace, limits, onDropped } = options
+    const { documents, namespace, limits, onDropped, ownership } = options
     this.sessions = new SessionStore({
       documents,
       collectionName: `${namespace}-sessions`,
       nowMs: () => options.clock.nowMs(),
       subscriptionsPerSessionMax: limits.subscriptionsPerSessionMax,
+      fence: ownership,
     })
     this.queues = new OutgoingQueues({
       documents,
       collectionName: `${namespace}-queues`,
       limits,
       onDropped: (clientId, reason) => onDropped({ reason, clientId }),
+      fence: ownership,
+      isRecorded: ownership === undefined ? undefined : (clientId, place) => ownership.isRecorded(clientId, place),
     })
-    this.incoming = new IncomingStore(documents, `${namespace}-incoming`)
+    this.incoming = new IncomingStore(documents, `${namespace}-incoming`, ownership)
     this.retained = new RetainedStore({
       documents,
       collectionName: `${namespace}-retained`,
       limits,
       onDropped: (topic, reason) => onDropped({ reason, topic }),
+      fence: ownership,
     })
-    this.#wills = new WillStore(documents, `${namespace}-wills`)
+    this.wills = new WillStore(documents, `${namespace}-wills`, ownership)
     this.#mayHold = options.mayHold ?? (() => true)
     this.#mayForget = options.mayForget ?? (() => true)
+    this.#ownership = ownership
+    this.#groups = options.groups
   }
 
   /** Named as Aedes' abstract test-suite wants it. */
@@ -83,26 +108,109 @@ export class DocumentsPersistence {
     return this.#broker
   }
 
+  /** Loads what this process holds. */
   async setup(broker: { id: string }): Promise<void> {
     this.#broker = broker
-    await Promise.all([this.sessions.load(), this.queues.load(), this.incoming.load(), this.retained.load(), this.#wills.load()])
+    const stores = [this.sessions, this.queues, this.incoming, this.retained, this.wills]
+    await Promise.all(stores.map((store) => store.open()))
+    const owns = (clientId: string): boolean => this.#owns(clientId)
+    const ownsGroup = (group: string): boolean => this.#ownsTopic(group)
+    await Promise.all([this.sessions, this.queues, this.incoming, this.wills].map((store) => store.load(owns)))
+    await this.retained.load(ownsGroup)
   }
 
-  /** To be called before Aedes looks for the session of a client that connects with clean session 0. */
-  async openSession(clientId: string): Promise<'resumed' | 'created'> {
-    this.queues.markRedelivered(clientId)
-    return this.sessions.open(clientId)
+  /** Takes over clients: their sessions and wills are loaded now, the rest when `warm` asks for it. */
+  async adopt(clientIds: readonly string[]): Promise<void> {
+    for (const clientId of clientIds) this.#cold.set(clientId, undefined)
+    await Promise.all([this.sessions.fetch(clientIds), this.wills.fetch(clientIds)])
+  }
+
+  /** May a message of this client's queue go out over its connection here? */
+  holds(clientId: string): boolean {
+    return this.#owns(clientId)
+  }
+
+  isWarm(clientId: string): boolean {
+    return !this.#cold.has(clientId)
+  }
+
+  /** Makes sure that all of a client's state is in memory; undefined, and no wait, when it is. */
+  warm(clientId: string): Promise<void> | undefined {
+    if (!this.#cold.has(clientId)) return undefined
+    let loading = this.#cold.get(clientId)
+    if (loading === undefined) {
+      loading = this.#load(clientId)
+      this.#cold.set(clientId, loading)
+    }
+    return loading
+  }
+
+  /** Gives a client up: waits for what is being written and drops what is in memory; what is stored stays. */
+  async release(clientId: string): Promise<void> {
+    await this.#cold.get(clientId)?.catch(nothing)
+    this.#cold.delete(clientId)
+    const group = this.#groups?.of(clientId)
+    await Promise.all([
+      this.sessions.evict(clientId),
+      this.wills.evict(clientId),
+      this.queues.evict(clientId),
+      this.incoming.evict(clientId),
+      ...(group === undefined ? [] : [this.retained.evict(group)]),
+    ])
+  }
+
+  async #load(clientId: string): Promise<void> {
+    try {
+      const group = this.#groups?.of(clientId)
+      await Promise.all([
+        this.queues.fetch(clientId),
+        this.incoming.fetch(clientId),
+        ...(group === undefined ? [] : [this.retained.fetch(group)]),
+      ])
+      this.#cold.delete(clientId)
+    } catch (error) {
+      // Half of it may be there: the next one begins anew.
+      await Promise.all([this.queues.evict(clientId), this.incoming.evict(clientId)])
+      this.#cold.set(clientId, undefined)
+      throw error
+    }
+  }
+
+  #owns(clientId: string): boolean {
+    return this.#ownership === undefined || this.#ownership.owns(clientId)
+  }
+
+  #ownsTopic(topic: string): boolean {
+    if (this.#ownership === undefined || this.#groups === undefined) return true
+    const clientId = this.#groups.clientOf(topic)
+    return clientId !== undefined && this.#ownership.owns(clientId)
+  }
+
+  /** A client that was given up, or taken over by another process, is written here no more. */
+  #require(owned: boolean): void {
+    if (!owned) throw new EnvironmentError('SESSION_TAKEN', 'another edge has this session now', { retryable: true })
+  }
+
+  /** To be called before Aedes looks for the session of a client that connects with clean session 0; `connection` is the client. */
+  async openSession(clientId: string, connection?: object): Promise<'resumed' | 'created'> {
+    this.#require(this.#owns(clientId))
+    this.queues.beginStream(clientId, connection)
+    return this.sessions.begin(clientId)
   }
 
   /** Ends sessions last in use before this instant, unless `isLive`; resolves to how many. */
   async expireSessions(instantMs: number, isLive: (clientId: string) => boolean): Promise<number> {
     const expired = [...this.sessions.seenBefore(instantMs)].filter((clientId) => !isLive(clientId))
-    for (const clientId of expired) await Promise.all([this.cleanSubscriptions({ id: clientId }), this.incoming.deleteAll(clientId)])
+    for (const clientId of expired) {
+      await this.warm(clientId)
+      await Promise.all([this.cleanSubscriptions({ id: clientId }), this.incoming.deleteAll(clientId)])
+    }
     return expired.length
   }
 
-  storeRetained(packet: BrokerPacket): Promise<void> {
-    return this.retained.store(packet)
+  async storeRetained(packet: BrokerPacket): Promise<void> {
+    this.#require(this.#ownsTopic(packet.topic))
+    await this.retained.store(packet)
   }
   createRetainedStream(filter: string): Readable {
     return Readable.from(this.retained.matching([filter]))
@@ -112,6 +220,7 @@ export class DocumentsPersistence {
   }
 
   async addSubscriptions(client: ClientRef, subscriptions: Subscription[]): Promise<void> {
+    this.#require(this.#owns(client.id))
     await this.sessions.addSubscriptions(
       client.id,
       subscriptions.filter(({ topic }) => this.#mayHold(client.id, topic)),
@@ -156,11 +265,12 @@ export class DocumentsPersistence {
     return this.queues.clear(client.id, packet.messageId)
   }
   outgoingStream(client: ClientRef): Readable {
-    return Readable.from(this.queues.packets(client.id))
+    return Readable.from(this.queues.stream(client.id, client))
   }
 
-  incomingStorePacket(client: ClientRef, packet: BrokerPacket): Promise<void> {
-    return this.incoming.store(client.id, packet)
+  async incomingStorePacket(client: ClientRef, packet: BrokerPacket): Promise<void> {
+    this.#require(this.#owns(client.id))
+    await this.incoming.store(client.id, packet)
   }
   async incomingGetPacket(client: ClientRef, packet: { messageId?: number }): Promise<BrokerPacket> {
     return this.incoming.get(client.id, packet.messageId ?? 0)
@@ -173,18 +283,20 @@ export class DocumentsPersistence {
   }
 
   async putWill(client: ClientRef, will: BrokerPacket): Promise<void> {
+    this.#require(this.#owns(client.id))
     will.brokerId = this.#broker?.id
     will.clientId = client.id
-    await this.#wills.put(client.id, will)
+    await this.wills.put(client.id, will)
   }
   async getWill(client: ClientRef): Promise<BrokerPacket | undefined> {
-    return this.#wills.get(client.id)
+    return this.wills.get(client.id)
   }
   async delWill(client: ClientRef): Promise<BrokerPacket | undefined> {
-    return this.#wills.delete(client.id)
+    return this.wills.delete(client.id)
   }
   streamWill(living: Readonly<Record<string, unknown>> = {}): Readable {
-    return Readable.from(this.#wills.leftBehind(living))
+    // Where clients are owned, whoever takes them over publishes what their last connection left behind, at once.
+    return Readable.from(this.#ownership === undefined ? this.wills.leftBehind(living) : [])
   }
 
   getClientList(filter: string): Readable {
@@ -193,7 +305,7 @@ export class DocumentsPersistence {
 
   /** Waits for what is being written; the documents engine belongs to whoever opened it. */
   async destroy(): Promise<void> {
-    await Promise.all([this.sessions, this.queues, this.incoming, this.retained, this.#wills].map((store) => store.settled()))
+    await Promise.all([this.sessions, this.queues, this.incoming, this.retained, this.wills].map((store) => store.settled()))
   }
 }
 

@@ -1,8 +1,8 @@
 import { InternalError } from '../../kernel/errors.ts'
-import type { Collection, Documents } from '../../storage/documents/documents.ts'
+import type { Collection, Documents, Stored } from '../../storage/documents/documents.ts'
 import { documentKey } from './document-key.ts'
-import { LatestWriter } from './latest-writer.ts'
-import { loadAll } from './load-all.ts'
+import { LatestWriter, type WriteFence } from './latest-writer.ts'
+import { loadAll, loadBelow } from './load-all.ts'
 import { copyForQueue, fromDocument, toDocument, type BrokerPacket, type PacketDocument } from './packet.ts'
 
 interface IncomingDocument extends PacketDocument {
@@ -16,19 +16,42 @@ interface IncomingDocument extends PacketDocument {
 export class IncomingStore {
   readonly #documents: Documents
   readonly #collectionName: string
+  readonly #fence: WriteFence | undefined
   readonly #idsByClient = new Map<string, Set<number>>()
   #collection: Collection<IncomingDocument> | undefined
   #writer: LatestWriter<IncomingDocument> | undefined
 
-  constructor(documents: Documents, collectionName: string) {
+  constructor(documents: Documents, collectionName: string, fence?: WriteFence) {
     this.#documents = documents
     this.#collectionName = collectionName
+    this.#fence = fence
   }
 
-  async load(): Promise<void> {
+  async open(): Promise<void> {
     this.#collection = await this.#documents.collection<IncomingDocument>({ name: this.#collectionName, indexes: [] })
-    this.#writer = new LatestWriter(this.#collection)
-    for await (const document of loadAll(this.#collection)) this.#note(document.clientId, document.messageId ?? 0)
+    this.#writer = new LatestWriter(this.#collection, this.#fence)
+  }
+
+  /** Takes the receipts of every client for which `isWanted` into memory. */
+  async load(isWanted: (clientId: string) => boolean): Promise<void> {
+    if (this.#collection === undefined) return
+    for await (const document of loadAll(this.#collection)) if (isWanted(document.clientId)) this.#take(document)
+  }
+
+  /** Takes one client's receipts into memory. */
+  async fetch(clientId: string): Promise<void> {
+    if (this.#collection === undefined) return
+    for await (const document of loadBelow(this.#collection, documentKey(clientId))) this.#take(document)
+  }
+
+  /** Drops one client's receipts from memory; what is stored stays. */
+  async evict(clientId: string): Promise<void> {
+    const ids = [...(this.#idsByClient.get(clientId) ?? [])].map((messageId) => documentId(clientId, messageId))
+    this.#idsByClient.delete(clientId)
+    for (const id of ids) {
+      await this.#writer?.settled(id)
+      this.#writer?.forget(id)
+    }
   }
 
   /** Was this packet id received and not released yet? Synchronous, for the check before an append. */
@@ -74,6 +97,11 @@ export class IncomingStore {
 
   async settled(): Promise<void> {
     await this.#writer?.settled()
+  }
+
+  #take(document: IncomingDocument & Stored): void {
+    this.#writer?.loaded(document)
+    this.#note(document.clientId, document.messageId ?? 0)
   }
 
   #note(clientId: string, messageId: number): void {

@@ -1,23 +1,52 @@
-import type { Collection } from '../../storage/documents/documents.ts'
+import { EnvironmentError } from '../../kernel/errors.ts'
+import type { Collection, Stored } from '../../storage/documents/documents.ts'
 
 interface Slot<T> {
   current: Promise<void>
   next?: { document: T | null; written: Promise<void> }
 }
 
+/** May this process still write what it holds? */
+export interface WriteFence {
+  /** True while it is certain without asking anyone. */
+  readonly isValid: boolean
+  /** Makes certain, by asking; resolves to false when another process has taken over. */
+  confirm(): Promise<boolean>
+  /** As `confirm`, but asks even when it seems certain: something was found that only another writer can have written. */
+  recheck(): Promise<boolean>
+}
+
+/** Writes that find a version of somebody else's are tried so often: once for an answer of our own that got lost, once more for a late one. */
+const ATTEMPTS_MAX = 3
+
 /**
  * Writes documents whose latest state is all that counts: one write in flight per id, in order, and what changes meanwhile is
  * gathered into one next write. Memory is bounded by the callers' own bounds: at most two documents per id wait here.
+ * Each write replaces exactly the version that was loaded or written last, so that a process that was taken for dead cannot write over
+ * what its successor wrote.
  */
 export class LatestWriter<T extends object> {
   readonly #collection: Collection<T>
+  readonly #fence: WriteFence | undefined
   readonly #slots = new Map<string, Slot<T>>()
+  readonly #versions = new Map<string, number>()
 
-  constructor(collection: Collection<T>) {
+  constructor(collection: Collection<T>, fence?: WriteFence) {
     this.#collection = collection
+    this.#fence = fence
   }
 
-  /** Stores `document`, or deletes with null; resolves when this state (or a later one) is durable. */
+  /** Notes a document that was read; its writes begin from this version. */
+  loaded({ _id, version }: Stored): void {
+    this.#versions.set(_id, version)
+  }
+
+  /** Forgets what was known of a document that is not written here any more. */
+  forget(id: string): void {
+    this.#versions.delete(id)
+  }
+
+  /** Stores `document`, or deletes with null; resolves when this state (or a later one) is durable. Throws SESSION_TAKEN when fenced. */
   write(id: string, document: T | null): Promise<void> {
     const slot = this.#slots.get(id)
     if (slot === undefined) {
@@ -49,8 +78,7 @@ export class LatestWriter<T extends object> {
   }
 
   #run(id: string, slot: Slot<T>, document: T | null): Promise<void> {
-    const stored: Promise<unknown> = document === null ? this.#collection.delete(id) : this.#collection.put(id, document)
-    slot.current = stored.then(
+    slot.current = this.#store(id, document).then(
       () => this.#release(id, slot),
       (error: unknown) => {
         this.#release(id, slot)
@@ -58,6 +86,44 @@ export class LatestWriter<T extends object> {
       },
     )
     return slot.current
+  }
+
+  async #store(id: string, document: T | null): Promise<void> {
+    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
+      await this.#pass('confirm')
+      if (await this.#attempt(id, document)) return this.#pass('confirm')
+      // Somebody wrote in between: either an earlier write of ours whose answer was lost, or a process that is not the owner any more.
+      await this.#pass('recheck')
+      const stored = await this.#collection.get(id)
+      if (stored === null) this.#versions.delete(id)
+      else this.#versions.set(id, stored.version)
+    }
+    throw new EnvironmentError('SESSION_TAKEN', 'a document of a session is being written by another process', { retryable: true })
+  }
+
+  async #attempt(id: string, document: T | null): Promise<boolean> {
+    const version = this.#versions.get(id)
+    if (document === null) {
+      const result = await this.#collection.delete(id, version)
+      if (result.status === 'conflict') return false
+      this.#versions.delete(id)
+      return true
+    }
+    const result =
+      version === undefined ? await this.#collection.insert(id, document) : await this.#collection.replace(id, version, document)
+    if (result.status !== 'written') return false
+    this.#versions.set(id, result.document.version)
+    return true
+  }
+
+  /** No wait of any kind while it is certain. */
+  #pass(how: 'confirm' | 'recheck'): Promise<void> | undefined {
+    const fence = this.#fence
+    if (fence === undefined || (how === 'confirm' && fence.isValid)) return undefined
+    return fence[how]().then((holds) => {
+      if (holds) return
+      throw new EnvironmentError('SESSION_TAKEN', 'another edge has taken over what this one held', { retryable: true })
+    })
   }
 
   #release(id: string, slot: Slot<T>): void {

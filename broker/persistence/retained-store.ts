@@ -1,7 +1,7 @@
-import type { Documents } from '../../storage/documents/documents.ts'
+import { ID_BYTES_MAX, type Collection, type Documents, type Stored } from '../../storage/documents/documents.ts'
 import { documentKey } from './document-key.ts'
-import { LatestWriter } from './latest-writer.ts'
-import { loadAll } from './load-all.ts'
+import { LatestWriter, type WriteFence } from './latest-writer.ts'
+import { loadAll, loadBelow } from './load-all.ts'
 import { fromDocument, packetSizeBytes, toDocument, type BrokerPacket, type PacketDocument } from './packet.ts'
 import { hasWildcard, literalPrefix, topicMatches, topicPrefix } from './topic-index.ts'
 
@@ -27,6 +27,8 @@ export class RetainedStore {
   readonly #limits: RetainedLimits
   readonly #onDropped: (topic: string, reason: RetainedDropReason) => void
   readonly #groups = new Map<string, Group>()
+  readonly #fence: WriteFence | undefined
+  #collection: Collection<PacketDocument> | undefined
   #writer: LatestWriter<PacketDocument> | undefined
   #messages = 0
   #sizeBytes = 0
@@ -36,17 +38,39 @@ export class RetainedStore {
     collectionName: string
     limits: RetainedLimits
     onDropped: (topic: string, reason: RetainedDropReason) => void
+    fence?: WriteFence | undefined
   }) {
     this.#documents = options.documents
     this.#collectionName = options.collectionName
     this.#limits = options.limits
     this.#onDropped = options.onDropped
+    this.#fence = options.fence
   }
 
-  async load(): Promise<void> {
-    const collection = await this.#documents.collection<PacketDocument>({ name: this.#collectionName, indexes: [] })
-    this.#writer = new LatestWriter(collection)
-    for await (const document of loadAll(collection)) this.#set(fromDocument(document))
+  async open(): Promise<void> {
+    this.#collection = await this.#documents.collection<PacketDocument>({ name: this.#collectionName, indexes: [] })
+    this.#writer = new LatestWriter(this.#collection, this.#fence)
+  }
+
+  /** Takes the messages of every group for which `isWanted` into memory. */
+  async load(isWanted: (group: string) => boolean): Promise<void> {
+    if (this.#collection === undefined) return
+    for await (const document of loadAll(this.#collection)) if (isWanted(groupOf(document.topic ?? ''))) this.#take(document)
+  }
+
+  /** Takes one group's messages into memory. */
+  async fetch(group: string): Promise<void> {
+    if (this.#collection === undefined) return
+    for await (const document of loadBelow(this.#collection, group)) this.#take(document)
+  }
+
+  /** Drops one group's messages from memory; what is stored stays. */
+  async evict(group: string): Promise<void> {
+    for (const topic of [...(this.#groups.get(group)?.packets.keys() ?? [])]) {
+      await this.#writer?.settled(idOf(topic))
+      this.#unset(topic)
+      this.#writer?.forget(idOf(topic))
+    }
   }
 
   get messages(): number {
@@ -62,16 +86,16 @@ export class RetainedStore {
    */
   async store(packet: BrokerPacket): Promise<void> {
     const known = this.#groups.get(groupOf(packet.topic))?.packets.get(packet.topic)
-    if (known !== undefined && isSame(known, packet)) return this.#writer?.settled(documentKey(packet.topic))
+    if (known !== undefined && isSame(known, packet)) return this.#writer?.settled(idOf(packet.topic))
     this.#unset(packet.topic)
     const refusal = packet.payload.length === 0 ? undefined : this.#refusal(packet)
     if (packet.payload.length === 0 || refusal !== undefined) {
       if (refusal !== undefined) this.#onDropped(packet.topic, refusal)
-      if (known !== undefined) await this.#writer?.write(documentKey(packet.topic), null)
+      if (known !== undefined) await this.#writer?.write(idOf(packet.topic), null)
       return
     }
     this.#set({ ...packet })
-    await this.#writer?.write(documentKey(packet.topic), toDocument(packet))
+    await this.#writer?.write(idOf(packet.topic), toDocument(packet))
   }
 
   /** Retained messages under any of these filters, one after the other. */
@@ -106,6 +130,13 @@ export class RetainedStore {
     return undefined
   }
 
+  #take(document: PacketDocument & Stored): void {
+    this.#writer?.loaded(document)
+    const packet = fromDocument(document)
+    this.#unset(packet.topic)
+    this.#set(packet)
+  }
+
   #set(packet: BrokerPacket): void {
     const key = groupOf(packet.topic)
     const group = this.#groups.get(key) ?? { packets: new Map<string, BrokerPacket>(), sizeBytes: 0 }
@@ -132,6 +163,15 @@ export class RetainedStore {
 /** Topics of fewer than three levels share one group; devices' own always have more. */
 function groupOf(topic: string): string {
   return topicPrefix(topic) ?? ''
+}
+
+/** Also the id of a topic that is too long for one begins with its group. */
+function idOf(topic: string): string {
+  const key = documentKey(topic)
+  const group = topicPrefix(topic)
+  if (key === topic || group === undefined) return key
+  const below = `${group}/${key}`
+  return Buffer.byteLength(below) <= ID_BYTES_MAX ? below : key
 }
 
 function isSame(a: BrokerPacket, b: BrokerPacket): boolean {

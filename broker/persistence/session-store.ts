@@ -1,8 +1,8 @@
 import type { Subscription } from 'aedes'
-import type { Collection, Documents } from '../../storage/documents/documents.ts'
+import type { Collection, Documents, Stored } from '../../storage/documents/documents.ts'
 import { documentKey } from './document-key.ts'
-import { LatestWriter } from './latest-writer.ts'
-import { loadAll } from './load-all.ts'
+import { LatestWriter, type WriteFence } from './latest-writer.ts'
+import { loadAll, loadThese } from './load-all.ts'
 import { TopicIndex } from './topic-index.ts'
 
 /** One subscription of a persistent session; the MQTT 5 options are kept when a caller gives them. */
@@ -43,29 +43,50 @@ export class SessionStore {
   readonly #collectionName: string
   readonly #nowMs: () => number
   readonly #subscriptionsPerSessionMax: number
+  readonly #fence: WriteFence | undefined
   readonly #sessions = new Map<string, Session>()
   readonly #index = new TopicIndex<MatchedSubscription>()
+  #collection: Collection<SessionDocument> | undefined
   #writer: LatestWriter<SessionDocument> | undefined
   #queueing = 0
   #subscribed = 0
 
-  constructor(options: { documents: Documents; collectionName: string; nowMs: () => number; subscriptionsPerSessionMax: number }) {
+  constructor(options: {
+    documents: Documents
+    collectionName: string
+    nowMs: () => number
+    subscriptionsPerSessionMax: number
+    fence?: WriteFence | undefined
+  }) {
     this.#documents = options.documents
     this.#collectionName = options.collectionName
     this.#nowMs = options.nowMs
     this.#subscriptionsPerSessionMax = options.subscriptionsPerSessionMax
+    this.#fence = options.fence
   }
 
-  async load(): Promise<void> {
-    const collection: Collection<SessionDocument> = await this.#documents.collection<SessionDocument>({
-      name: this.#collectionName,
-      indexes: [],
-    })
-    this.#writer = new LatestWriter(collection)
-    for await (const document of loadAll(collection)) {
-      const session = this.#create(document.clientId, document.seenAt)
-      for (const subscription of document.subscriptions) this.#set(document.clientId, session, subscription)
-    }
+  async open(): Promise<void> {
+    this.#collection = await this.#documents.collection<SessionDocument>({ name: this.#collectionName, indexes: [] })
+    this.#writer = new LatestWriter(this.#collection, this.#fence)
+  }
+
+  /** Takes every session for which `isWanted` into memory. */
+  async load(isWanted: (clientId: string) => boolean): Promise<void> {
+    if (this.#collection === undefined) return
+    for await (const document of loadAll(this.#collection)) if (isWanted(document.clientId)) this.#take(document)
+  }
+
+  /** Takes the sessions of these clients into memory. */
+  async fetch(clientIds: readonly string[]): Promise<void> {
+    if (this.#collection === undefined) return
+    for await (const document of loadThese(this.#collection, clientIds.map(documentKey))) this.#take(document)
+  }
+
+  /** Drops a session from memory; what is stored stays. */
+  async evict(clientId: string): Promise<void> {
+    await this.#writer?.settled(documentKey(clientId))
+    this.#drop(clientId)
+    this.#writer?.forget(documentKey(clientId))
   }
 
   get size(): number {
@@ -83,7 +104,7 @@ export class SessionStore {
   }
 
   /** Opens or resumes a persistent session; resolves when a new one is durable. */
-  async open(clientId: string): Promise<'resumed' | 'created'> {
+  async begin(clientId: string): Promise<'resumed' | 'created'> {
     const known = this.#sessions.get(clientId)
     const session = known ?? this.#create(clientId, this.#nowMs())
     session.resumed = known !== undefined
@@ -120,11 +141,7 @@ export class SessionStore {
 
   /** Forgets the session [MQTT-3.1.2-6]. */
   async delete(clientId: string): Promise<void> {
-    const session = this.#sessions.get(clientId)
-    if (session === undefined) return
-    for (const filter of [...session.subscriptions.keys()]) this.#unset(clientId, session, filter)
-    this.#sessions.delete(clientId)
-    await this.#writer?.write(documentKey(clientId), null)
+    if (this.#drop(clientId)) await this.#writer?.write(documentKey(clientId), null)
   }
 
   subscriptionsOf(clientId: string): StoredSubscription[] {
@@ -144,6 +161,19 @@ export class SessionStore {
 
   async settled(): Promise<void> {
     await this.#writer?.settled()
+  }
+
+  #take(document: SessionDocument & Stored): void {
+    this.#writer?.loaded(document)
+    const session = this.#create(document.clientId, document.seenAt)
+    for (const subscription of document.subscriptions) this.#set(document.clientId, session, subscription)
+  }
+
+  #drop(clientId: string): boolean {
+    const session = this.#sessions.get(clientId)
+    if (session === undefined) return false
+    for (const filter of [...session.subscriptions.keys()]) this.#unset(clientId, session, filter)
+    return this.#sessions.delete(clientId)
   }
 
   #create(clientId: string, seenAt: number): Session {

@@ -5,6 +5,7 @@ import { MessageChannel } from 'node:worker_threads'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import type { Device, DeviceState } from '../../contracts/device.ts'
 import type { Admission, RegistryView } from '../../contracts/registry-view.ts'
+import { TOPICS } from '../../contracts/topics.ts'
 import type { Uplink, UplinkSink } from '../../contracts/uplink.ts'
 import { silentLogger, type Logger } from '../../kernel/log.ts'
 import { Metrics } from '../../kernel/metrics.ts'
@@ -12,6 +13,7 @@ import { compileSchema } from '../../kernel/schema.ts'
 import { sleep, systemClock } from '../../kernel/time.ts'
 import type { TlsMaterial } from '../../kernel/tls.ts'
 import type { Documents } from '../../storage/documents/documents.ts'
+import { openTemporaryLog, topicSpec, type TemporaryLog } from '../../storage/event-log/temporary-log.ts'
 import { Broker, type SessionEvent } from '../broker.ts'
 import { brokerConfigSchema, type BrokerConfig } from '../config.ts'
 import { TemporaryDocuments } from './temporary-documents.ts'
@@ -83,8 +85,17 @@ export class SinkDouble implements UplinkSink {
   readonly held: ((error?: Error) => void)[] = []
   holds = false
   fails = false
+  /** Every uplink is refused with this; counted in `refused`, not taken. */
+  failure: Error | undefined
+  refused = 0
 
   accept(uplink: Uplink, done: (error?: Error) => void): void {
+    if (this.failure !== undefined) {
+      this.refused++
+      const { failure } = this
+      setImmediate(() => done(failure))
+      return
+    }
     this.taken.push({ ...uplink, payload: Buffer.from(uplink.payload) })
     if (this.holds) this.held.push(done)
     else done(this.fails ? new Error('no space on the disk') : undefined)
@@ -107,6 +118,7 @@ export class BrokerFixture {
   readonly sessions: SessionEvent[] = []
   documents: Documents
   readonly #folder: TemporaryDocuments
+  #eventLog: TemporaryLog
   readonly log: Logger
   readonly config: BrokerConfig
   metrics = new Metrics()
@@ -116,13 +128,14 @@ export class BrokerFixture {
   readonly #sockets = new Set<TLSSocket>()
 
   private constructor(
-    world: { authority: TestAuthority; material: TlsMaterial; folder: TemporaryDocuments; documents: Documents },
+    world: { authority: TestAuthority; material: TlsMaterial; folder: TemporaryDocuments; documents: Documents; eventLog: TemporaryLog },
     options: FixtureOptions,
   ) {
     this.authority = world.authority
     this.material = world.material
     this.#folder = world.folder
     this.documents = world.documents
+    this.#eventLog = world.eventLog
     this.log = options.log ?? silentLogger
     this.config = brokerConfig(options.config)
     this.broker = this.#create()
@@ -131,7 +144,10 @@ export class BrokerFixture {
   static async open(options: FixtureOptions = {}): Promise<BrokerFixture> {
     const authority = await TestAuthority.create(systemClock)
     const folder = await TemporaryDocuments.create()
-    const fixture = new BrokerFixture({ authority, material: await authority.server(), folder, documents: await folder.open() }, options)
+    const eventLog = await openTemporaryLog()
+    await eventLog.log.ensureTopics([topicSpec(TOPICS.commands)])
+    const documents = await folder.open()
+    const fixture = new BrokerFixture({ authority, material: await authority.server(), folder, documents, eventLog }, options)
     try {
       await fixture.broker.start()
     } catch (error) {
@@ -146,6 +162,7 @@ export class BrokerFixture {
     await this.broker.stop()
     await this.documents.stop()
     this.documents = await this.#folder.open()
+    this.#eventLog = await this.#eventLog.reopen()
     this.metrics = new Metrics()
     this.broker = this.#create()
     await this.broker.start()
@@ -157,6 +174,7 @@ export class BrokerFixture {
     await this.broker.stop()
     await this.documents.stop()
     await this.#folder.remove()
+    await this.#eventLog.dispose()
   }
 
   /** A device the registry knows, with its certificate. */
@@ -242,6 +260,7 @@ export class BrokerFixture {
       registry: this.registry,
       uplinks: this.sink,
       documents: this.documents,
+      edge: { id: 'edge-1', eventLog: this.#eventLog.log },
       onSession: (event) => this.sessions.push(event),
     })
   }

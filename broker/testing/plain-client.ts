@@ -24,6 +24,11 @@ export class PlainClient {
     return new PlainClient(socket)
   }
 
+  /** On a connection that is open already. */
+  static over(socket: Socket): PlainClient {
+    return new PlainClient(socket)
+  }
+
   /** Opens and connects; fails unless the CONNACK accepts. */
   static async connected(port: number, clientId: string, options: Parameters<typeof connect>[1] = {}): Promise<PlainClient> {
     const client = await PlainClient.open(port)

@@ -5,7 +5,6 @@ import { READING, type Reading } from '../../contracts/reading.ts'
 import { TOPICS, deviceKey, type TopicName } from '../../contracts/topics.ts'
 import { utf8Text } from '../../kernel/bytes.ts'
 import { describeError } from '../../kernel/errors.ts'
-import { newId } from '../../kernel/ids.ts'
 import type { Logger } from '../../kernel/log.ts'
 import { sleep, type Clock } from '../../kernel/time.ts'
 import type { Consumer, EventLog, LogRecord } from '../../storage/event-log/event-log.ts'
@@ -93,15 +92,14 @@ export class LiveHub {
   #follow(): Following {
     const stop = new AbortController()
     const consumers = new Set<Consumer>()
-    const group = `live-${newId(this.#clock.nowMs())}`
-    return { stop, consumers, loops: FOLLOWED.map((topic) => this.#run(topic, group, consumers, stop.signal)) }
+    return { stop, consumers, loops: FOLLOWED.map((topic) => this.#run(topic, consumers, stop.signal)) }
   }
 
-  async #run(topic: TopicName, group: string, consumers: Set<Consumer>, signal: AbortSignal): Promise<void> {
+  async #run(topic: TopicName, consumers: Set<Consumer>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       let consumer: Consumer | undefined
       try {
-        consumer = await this.#eventLog.consume({ group, topic, from: 'latest' })
+        consumer = await this.#eventLog.consume({ topic, from: 'latest' })
         consumers.add(consumer)
         while (!signal.aborted) for (const record of await consumer.poll(POLL_RECORDS_MAX, POLL_WAIT_MS)) this.#dispatch(record)
       } catch (error) {

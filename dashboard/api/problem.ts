@@ -2,6 +2,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { AccessError, ConflictError, describeError, FleetpulseError, LimitError, NotFoundError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
+import { problem, PROBLEM_TITLES, PROBLEM_TYPE } from '../../kernel/problem.ts'
 
 /** Problem details, RFC 9457; `errors` names fields. */
 export const ProblemSchema = Type.Object(
@@ -16,34 +17,15 @@ export const ProblemSchema = Type.Object(
   { $id: 'Problem', description: 'Problem details (RFC 9457)' },
 )
 
-const TITLES: Record<number, string> = {
-  400: 'Bad request',
-  401: 'Not authenticated',
-  403: 'Not allowed',
-  404: 'Not found',
-  405: 'Method not allowed',
-  409: 'Conflict',
-  412: 'Precondition failed',
-  413: 'Body too large',
-  415: 'Unsupported media type',
-  422: 'Not possible',
-  428: 'Precondition required',
-  429: 'Too many requests',
-  500: 'Internal error',
-  503: 'Not available',
-}
-
 /** The statuses that every route may answer besides its own, for OpenAPI. */
 export function problemResponses(...statuses: number[]): Record<number, unknown> {
   const all = new Set([400, 401, 403, 404, 405, 409, 412, 413, 415, 429, 500, 503, ...statuses])
-  return Object.fromEntries(Array.from(all, (status) => [status, { description: TITLES[status] ?? 'Problem', content: { 'application/problem+json': { schema: Type.Ref('Problem') } } }]))
+  return Object.fromEntries(Array.from(all, (status) => [status, { description: PROBLEM_TITLES[status] ?? 'Problem', content: { [PROBLEM_TYPE]: { schema: Type.Ref('Problem') } } }]))
 }
 
 export function sendProblem(reply: FastifyReply, status: number, code: string, detail: string, errors?: { field: string; problem: string }[]): FastifyReply {
-  return reply
-    .code(status)
-    .type('application/problem+json')
-    .send(JSON.stringify({ type: `urn:fleetpulse:problem:${code.toLowerCase().replaceAll('_', '-')}`, title: TITLES[status] ?? 'Problem', status, detail, code, ...(errors === undefined ? {} : { errors }) }))
+  const body = { ...problem(status, code, detail), ...(errors === undefined ? {} : { errors }) }
+  return reply.code(status).type(PROBLEM_TYPE).send(JSON.stringify(body))
 }
 
 /** Every thrown thing becomes problem details; what is not ours is logged and answered without its insides. */

@@ -12,17 +12,31 @@ const CLUSTER_ID = 'fleetpulse-local-srvrQ'
 const HEAP = '-Xmx512m'
 const READY_LINE = 'Kafka Server started'
 
+export interface KafkaServerOptions {
+  folder: string
+  /** 0 or none: any free one. */
+  port?: number | undefined
+  /** One more listener, named SECURE; `advertisedPort` is that of a proxy in front of it. */
+  secure?: { port: number; protocol: 'SASL_SSL' | 'SASL_PLAINTEXT' | 'SSL' | 'PLAINTEXT'; advertisedPort?: number }
+  /** Further properties of the broker; they win over ours. */
+  settings?: Readonly<Record<string, string>>
+}
+
 /** Apache Kafka in KRaft mode: one node that is broker and controller. */
 export class KafkaServer implements LocalServer {
   readonly name = 'kafka'
   readonly #folder: string
+  readonly #secure: KafkaServerOptions['secure']
+  readonly #settings: Readonly<Record<string, string>>
   #port: number
   #controllerPort = 0
   #process: ServerProcess | undefined
   #starts = 0
 
-  constructor(options: { folder: string; port?: number | undefined }) {
+  constructor(options: KafkaServerOptions) {
     this.#folder = options.folder
+    this.#secure = options.secure
+    this.#settings = options.settings ?? {}
     this.#port = options.port ?? 0
   }
 
@@ -35,8 +49,9 @@ export class KafkaServer implements LocalServer {
   }
 
   async start(): Promise<void> {
-    this.#port = this.#port === 0 ? await freePort() : this.#port
-    this.#controllerPort = this.#controllerPort === 0 ? await freePort() : this.#controllerPort
+    const taken = new Set([this.#secure?.port, this.#secure?.advertisedPort])
+    if (this.#port === 0) this.#port = await otherFreePort(taken)
+    if (this.#controllerPort === 0) this.#controllerPort = await otherFreePort(taken.add(this.#port))
     mkdirSync(this.#folder, { recursive: true })
     const properties = join(this.#folder, 'kraft.properties')
     writeFileSync(properties, this.#properties())
@@ -65,14 +80,17 @@ export class KafkaServer implements LocalServer {
 
   /** One node: every internal topic has one replica. Small, because a laptop runs it. */
   #properties(): string {
+    const secure = this.#secure
+    const brokers = (securePort: number | undefined): string =>
+      `PLAINTEXT://127.0.0.1:${this.#port}` + (securePort === undefined ? '' : `,SECURE://127.0.0.1:${securePort}`)
     return Object.entries({
       'process.roles': 'broker,controller',
       'node.id': 1,
       'controller.quorum.voters': `1@127.0.0.1:${this.#controllerPort}`,
-      listeners: `PLAINTEXT://127.0.0.1:${this.#port},CONTROLLER://127.0.0.1:${this.#controllerPort}`,
-      'advertised.listeners': `PLAINTEXT://127.0.0.1:${this.#port}`,
+      listeners: `${brokers(secure?.port)},CONTROLLER://127.0.0.1:${this.#controllerPort}`,
+      'advertised.listeners': brokers(secure?.advertisedPort ?? secure?.port),
       'controller.listener.names': 'CONTROLLER',
-      'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+      'listener.security.protocol.map': `PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:${secure?.protocol ?? 'PLAINTEXT'}`,
       'log.dirs': join(this.#folder, 'log'),
       'auto.create.topics.enable': false,
       'offsets.topic.replication.factor': 1,
@@ -83,9 +101,18 @@ export class KafkaServer implements LocalServer {
       'share.coordinator.state.topic.replication.factor': 1,
       'share.coordinator.state.topic.min.isr': 1,
       'group.initial.rebalance.delay.ms': 0,
+      ...this.#settings,
     })
       .map(([key, value]) => `${key}=${value}\n`)
       .join('')
+  }
+}
+
+/** A free port may be handed out twice before anybody listens on it. */
+async function otherFreePort(taken: ReadonlySet<number | undefined>): Promise<number> {
+  for (;;) {
+    const port = await freePort()
+    if (!taken.has(port)) return port
   }
 }
 

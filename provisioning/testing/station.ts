@@ -1,19 +1,20 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Uplink, UplinkSink } from '../../contracts/uplink.ts'
+import type { ReadingOutcome, Uplink, UplinkSink } from '../../contracts/uplink.ts'
 import { silentLogger } from '../../kernel/log.ts'
 import { Metrics } from '../../kernel/metrics.ts'
 import { compileSchema } from '../../kernel/schema.ts'
 import type { Service } from '../../kernel/service.ts'
 import { systemClock, type Clock } from '../../kernel/time.ts'
-import { CertificateAuthority } from '../authority.ts'
-import { Certificates } from '../certificates.ts'
+import { CertificateAuthority, type DeviceCertificateRequest } from '../authority.ts'
+import { Certificates, type StoredCertificate } from '../certificates.ts'
 import { ProvisioningConfigSchema, type ProvisioningConfig } from '../config.ts'
 import { DeviceHttps } from '../device-https.ts'
 import { Enrolment } from '../enrolment.ts'
 import { EnrolmentTokens } from '../enrolment-tokens.ts'
 import { EstClient } from '../est-client.ts'
+import { issueCertificate } from '../issue-certificate.ts'
 import { PkiHttp } from '../pki-http.ts'
 import { RevocationList } from '../revocation-list.ts'
 import { ServerCertificate } from '../server-certificate.ts'
@@ -39,9 +40,12 @@ export function testConfig(changes: Partial<ProvisioningConfig> = {}): Provision
 export class SinkDouble implements UplinkSink {
   readonly uplinks: Uplink[] = []
   refusal: Error | undefined
+  /** What it says of the readings of a payload. */
+  outcomes: ReadingOutcome[] = [{ status: 'accepted' }]
 
-  accept(uplink: Uplink, done: (error?: Error) => void): void {
+  accept(uplink: Uplink, done: (error?: Error) => void, onReading?: (outcome: ReadingOutcome) => void): void {
     if (this.refusal === undefined) this.uplinks.push(uplink)
+    for (const outcome of this.outcomes) onReading?.(outcome)
     setImmediate(() => done(this.refusal))
   }
 }
@@ -61,12 +65,12 @@ export async function startStation(changes: Partial<ProvisioningConfig> = {}, cl
   const log = silentLogger
   const metrics = new Metrics()
   const authority: CertificateAuthority = new CertificateAuthority({ dataDir: folder, config, clock, log, pkiUrl: () => pkiHttp.publicUrl })
-  const certificates = new Certificates({ documents, eventLog, authority, clock, log, metrics })
+  const certificates = new Certificates({ documents, eventLog, clock, log, metrics })
   const revocationList = new RevocationList({ documents, authority, certificates, config, clock, log })
   const pkiHttp: PkiHttp = new PkiHttp({ authority, revocationList, config, clock, log })
   const serverCertificate = new ServerCertificate({ authority, config, clock, log, metrics })
   const tokens = new EnrolmentTokens({ documents, registrar, config, clock, log })
-  const enrolment = new Enrolment({ certificates, tokens, registrar, config, log, metrics })
+  const enrolment = new Enrolment({ authority, certificates, tokens, registrar, config, log, metrics })
   const https = new DeviceHttps({
     authority,
     serverCertificate,
@@ -97,6 +101,9 @@ export async function startStation(changes: Partial<ProvisioningConfig> = {}, cl
     https,
     metrics,
     origin: `https://localhost:${https.port}`,
+    issue(request: DeviceCertificateRequest): Promise<StoredCertificate> {
+      return issueCertificate({ authority, certificates }, request, 'test')
+    },
     /** A client that trusts this station; closed with it. */
     estClient(client?: { keyPem: string; certPem: string }): EstClient {
       const made = new EstClient({

@@ -16,13 +16,19 @@ export interface EncodedDocument {
   text: string
 }
 
-/** Throws InvalidInputError for what JSON cannot say and for documents of more than `bytesMax`. */
-export function encodeDocument(document: Stored, bytesMax: number): EncodedDocument {
+/** The document as JSON. Throws InvalidInputError for what JSON cannot say and for documents of more than `bytesMax` in UTF-8. */
+export function documentText(document: Stored, bytesMax: number): string {
   refuseNonJson(document, '', 0)
   const text = JSON.stringify(document)
+  const sizeBytes = Buffer.byteLength(text)
+  if (sizeBytes > bytesMax) throw new InvalidInputError(`document ${document._id} has ${sizeBytes} bytes, at most ${bytesMax} are stored`)
+  return text
+}
+
+/** Throws InvalidInputError as `documentText` does. */
+export function encodeDocument(document: Stored, bytesMax: number): EncodedDocument {
+  const text = documentText(document, bytesMax)
   const json = Buffer.from(text)
-  if (json.length > bytesMax)
-    throw new InvalidInputError(`document ${document._id} has ${json.length} bytes, at most ${bytesMax} are stored`)
   const bytes = Buffer.allocUnsafe(CHECKSUM_BYTES + json.length)
   bytes.writeUInt32BE(crc32(json))
   json.copy(bytes, CHECKSUM_BYTES)

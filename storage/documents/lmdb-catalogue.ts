@@ -33,6 +33,11 @@ export function readCollection(store: LmdbStore, name: string, transaction?: Tra
   return record
 }
 
+export function namesOfCollections(store: LmdbStore): string[] {
+  const prefix = recordKey('')
+  return [...store.meta.getKeys()].filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length))
+}
+
 export function writeCollection(store: LmdbStore, name: string, record: CollectionRecord): void {
   store.meta.putSync(recordKey(name), record)
 }

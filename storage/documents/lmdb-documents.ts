@@ -5,7 +5,7 @@ import type { Metrics } from '../../kernel/metrics.ts'
 import type { DocumentsConfig } from './config.ts'
 import type { Collection, CollectionSpec, Documents } from './documents.ts'
 import { checkCollectionSpec } from './index-entries.ts'
-import { declareCollection } from './lmdb-catalogue.ts'
+import { declareCollection, namesOfCollections } from './lmdb-catalogue.ts'
 import { LmdbCollection, type OpenedStore } from './lmdb-collection.ts'
 import { LmdbFinder } from './lmdb-finder.ts'
 import { LmdbStore } from './lmdb-store.ts'
@@ -64,6 +64,11 @@ export class LmdbDocuments implements Documents {
     const { store } = this.#running()
     await store.write(() => declareCollection(store, spec, this.#options.config.indexEntriesMax))
     return new LmdbCollection<T>(spec.name, this.#options.config, () => this.#running())
+  }
+
+  /** Names of every collection that was ever declared here, in order. */
+  collectionNames(): string[] {
+    return namesOfCollections(this.#running().store)
   }
 
   #running(): OpenedStore {

@@ -5,7 +5,7 @@ import type { AppendQueue } from './append-queue.ts'
 import type { OffsetCommit } from './append-turn.ts'
 import { ConsumerGroup } from './consumer-group.ts'
 import type { DurableHeads } from './durable-heads.ts'
-import type { StartPosition, TopicMessages } from './event-log.ts'
+import type { ConsumerOptions, StartPosition, TopicMessages } from './event-log.ts'
 import type { EventLogMetrics } from './event-log-metrics.ts'
 import { LmdbConsumer, type ConsumerHost } from './lmdb-consumer.ts'
 import type { LmdbEnvironment } from './lmdb-environment.ts'
@@ -31,21 +31,26 @@ export class ConsumerGroups implements ConsumerHost {
   readonly #options: ConsumerGroupsOptions
   readonly #groups = new Map<string, ConsumerGroup>()
   readonly #members = new Map<LmdbConsumer, ConsumerGroup>()
+  #followers = 0
 
   constructor(options: ConsumerGroupsOptions) {
     this.#options = options
     this.clock = options.clock
   }
 
-  join(name: string, topic: Topic, from: StartPosition): LmdbConsumer {
+  /** Without a group's name the consumer has a group to itself. */
+  join(topic: Topic, options: ConsumerOptions): LmdbConsumer {
+    const from = options.from ?? 'earliest'
+    const name = options.group ?? `follower-${this.#followers++}`
     if (name.length === 0 || name.length > GROUP_CHARACTERS_MAX) {
       throw new InvalidInputError(`a consumer group's name has 1 to ${GROUP_CHARACTERS_MAX} characters, not ${name.length}`)
     }
     const key = groupKey(name, topic)
     let group = this.#groups.get(key)
     if (group === undefined) this.#groups.set(key, (group = new ConsumerGroup(name, topic)))
-    const member = new LmdbConsumer(this, group, from)
+    const member = new LmdbConsumer(this, group, { from, commits: options.group !== undefined, callbacks: options })
     this.#members.set(member, group)
+    member.fixLatest()
     group.join(member)
     return member
   }

@@ -2,17 +2,17 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { InvalidInputError, NotFoundError } from '../../kernel/errors.ts'
 import { systemClock } from '../../kernel/time.ts'
-import type { Consumer, EventLog, LogMessage, LogRecord } from './event-log.ts'
+import type { EventLog, LogMessage } from './event-log.ts'
+import { consumerGroupCases } from './event-log-groups.contract.ts'
+import { byPartition, makeTopic, PATIENCE_MS, readAll, take, text, textOf, texts, until } from './event-log-testing.ts'
 
 export interface EventLogUnderTest {
   /** Started, without topics or groups of the names used here. */
   log: EventLog
   dispose: () => Promise<void>
+  /** What commits outputs leaves marks in the log, so that offsets have gaps, and outputs may be seen a moment after their commit. */
+  marksTransactions?: boolean
 }
-
-/** A group may take seconds to form on an engine with a network; nothing here waits that long where it need not. */
-const PATIENCE_MS = 30_000
-const POLL_MS = 250
 
 /** What every engine of the event-log port does. `open` is called once; every case has topics of its own. */
 export function eventLogContract(engine: string, open: () => Promise<EventLogUnderTest>): void {
@@ -26,7 +26,7 @@ export function eventLogContract(engine: string, open: () => Promise<EventLogUnd
 
     appendCases(log)
     consumeCases(log)
-    groupCases(log)
+    consumerGroupCases(log, () => opened.marksTransactions ?? false)
     replayCases(log)
     topicCases(log)
   })
@@ -165,18 +165,6 @@ function consumeCases(log: () => EventLog): void {
     await second.close()
   })
 
-  test('offsets and outputs are committed together', async () => {
-    await makeTopic(log(), 'input', 1)
-    await makeTopic(log(), 'output', 2)
-    await log().append('input', [text('a', '1'), text('b', '2')])
-    const consumer = await log().consume({ group: 'together', topic: 'input' })
-    await take(consumer, 2)
-    await consumer.commit(new Map([[0, 2]]), [{ topic: 'output', messages: [text('a', 'one'), text('b', 'two')] }])
-    assert.deepEqual([...(await consumer.committed())], [[0, 2]])
-    await consumer.close()
-    assert.deepEqual(texts(await readAll(log(), 'output')).sort(), ['one', 'two'])
-  })
-
   test('seek goes back and forth', async () => {
     await makeTopic(log(), 'seek', 1)
     await log().append(
@@ -190,42 +178,6 @@ function consumeCases(log: () => EventLog): void {
     consumer.seek(0, 18)
     assert.deepEqual(texts(await take(consumer, 2)), ['18', '19'])
     await consumer.close()
-  })
-}
-
-function groupCases(log: () => EventLog): void {
-  test('members of a group share partitions; who leaves hands them over', async () => {
-    await makeTopic(log(), 'shared', 4)
-    const one = await log().consume({ group: 'shared', topic: 'shared' })
-    const two = await log().consume({ group: 'shared', topic: 'shared' })
-    await until(() => one.assignment().length === 2 && two.assignment().length === 2, one, two)
-    assert.deepEqual([...one.assignment(), ...two.assignment()].sort(), [0, 1, 2, 3])
-    await two.close()
-    await until(() => one.assignment().length === 4, one)
-    const messages = Array.from({ length: 100 }, (_, i) => text(`key-${i}`, String(i)))
-    await log().append('shared', messages)
-    assert.equal(new Set(texts(await take(one, 100))).size, 100)
-    await one.close()
-  })
-
-  test('each message reaches one member of a group, and every group', async () => {
-    await makeTopic(log(), 'fan-out', 4)
-    const members = [await log().consume({ group: 'a', topic: 'fan-out' }), await log().consume({ group: 'a', topic: 'fan-out' })]
-    await until(() => members.every((member) => member.assignment().length === 2), ...members)
-    const other = await log().consume({ group: 'b', topic: 'fan-out' })
-    await log().append(
-      'fan-out',
-      Array.from({ length: 200 }, (_, i) => text(`key-${i}`, String(i))),
-    )
-    const seen: string[] = []
-    const deadlineMs = systemClock.monotonicMs() + PATIENCE_MS
-    while (seen.length < 200 && systemClock.monotonicMs() < deadlineMs) {
-      for (const records of await Promise.all(members.map((member) => member.poll(50, POLL_MS)))) seen.push(...texts(records))
-    }
-    assert.equal(seen.length, 200)
-    assert.equal(new Set(seen).size, 200)
-    assert.equal(new Set(texts(await take(other, 200))).size, 200)
-    await Promise.all([...members, other].map((member) => member.close()))
   })
 }
 
@@ -308,63 +260,4 @@ function topicCases(log: () => EventLog): void {
     await log().retain()
     assert.deepEqual(texts(await readAll(log(), 'kept')), ['v'])
   })
-}
-
-function makeTopic(log: EventLog, topic: string, partitions: number): Promise<void> {
-  return log.ensureTopics([{ topic, partitions, retentionBytes: 0, retentionMs: 0 }])
-}
-
-function text(key: string, value: string): LogMessage {
-  return { key, schema: 'text/1', value: Buffer.from(value) }
-}
-
-function textOf(value: Uint8Array): string {
-  return Buffer.from(value).toString()
-}
-
-function texts(records: readonly LogRecord[]): string[] {
-  return records.map(({ value }) => textOf(value))
-}
-
-function byPartition(records: readonly LogRecord[]): Map<number, LogRecord[]> {
-  const partitions = new Map<number, LogRecord[]>()
-  for (const record of records) partitions.set(record.partition, [...(partitions.get(record.partition) ?? []), record])
-  return partitions
-}
-
-/** Polls until `count` records came. */
-async function take(consumer: Consumer, count: number): Promise<LogRecord[]> {
-  const records: LogRecord[] = []
-  const deadlineMs = systemClock.monotonicMs() + PATIENCE_MS
-  while (records.length < count) {
-    assert.ok(systemClock.monotonicMs() < deadlineMs, `${records.length} of ${count} records came within ${PATIENCE_MS} ms`)
-    records.push(...(await consumer.poll(count - records.length, POLL_MS)))
-  }
-  return records
-}
-
-/** Everything in the topic, partition by partition, without a group. */
-async function readAll(log: EventLog, topic: string): Promise<LogRecord[]> {
-  const records: LogRecord[] = []
-  for (const [partition, { first, next }] of await log.bounds(topic)) {
-    for (let offset = first; offset < next;) {
-      const slice = await log.read(topic, partition, offset, 1_000)
-      assert.ok(slice.length > 0, `nothing at offset ${offset} of partition ${partition}`)
-      records.push(...slice)
-      offset = slice[slice.length - 1]!.offset + 1
-    }
-  }
-  return records
-}
-
-/** Waits for a condition on the members' assignments; on engines that need it, polling is what moves a group on. */
-async function until(isTrue: () => boolean, ...members: Consumer[]): Promise<void> {
-  const deadlineMs = systemClock.monotonicMs() + PATIENCE_MS
-  while (!isTrue()) {
-    assert.ok(
-      systemClock.monotonicMs() < deadlineMs,
-      `assignments are ${members.map((member) => member.assignment().join()).join(' and ')}`,
-    )
-    for (const member of members) assert.deepEqual(await member.poll(1, 20), [])
-  }
 }

@@ -15,7 +15,7 @@ export interface LogMessage {
 export interface LogRecord {
   topic: string
   partition: number
-  /** Grows by one per message in its partition. */
+  /** Grows with each message of its partition; there may be gaps (Kafka's transaction markers). */
   offset: number
   /** Epoch ms at which the log took it. */
   appendedAt: number
@@ -41,10 +41,23 @@ export type Offsets = ReadonlyMap<number, number>
 export type StartPosition = 'earliest' | 'latest' | { timestampMs: number }
 
 export interface ConsumerOptions {
-  group: string
+  /** Without a group the consumer follows every partition by itself and commits nothing (`commit` throws InvalidInputError). */
+  group?: string
   topic: string
-  /** Where a group without a committed offset begins; default `earliest`. */
+  /** Where a group without a committed offset begins, and where a consumer without a group begins; default `earliest`. */
   from?: StartPosition
+  /**
+   * Called with partitions that are this member's now, before the first of their records is polled: here the owner seeks.
+   * `consumer` is the one that `consume` answers, which may not have resolved yet. Polls wait until it resolves.
+   */
+  onAssigned?: (partitions: readonly number[], consumer: Consumer) => Promise<void>
+  /**
+   * Called before partitions are given to another member: here the owner flushes and commits. Bounded by the engine's timeout, after which
+   * they are gone anyway.
+   */
+  onRevoked?: (partitions: readonly number[], consumer: Consumer) => Promise<void>
+  /** Partitions that another member has by now (this one was silent for too long): nothing of them can be committed any more. */
+  onLost?: (partitions: readonly number[]) => void
 }
 
 /**
@@ -62,10 +75,14 @@ export interface Consumer {
   committed(): Promise<Offsets>
   /**
    * Commits offsets and appends `outputs` in one step: after a crash either both are there or neither.
-   * Resolves when durable.
+   * Resolves when durable. Rejects with ConflictError LOG_FENCED when a partition is another member's by now: nothing was
+   * committed.
    */
   commit(offsets: Offsets, outputs?: readonly TopicMessages[]): Promise<void>
-  /** Records between the committed offset and the end, over the assigned partitions. */
+  /**
+   * Records between the committed offset (without a group: what was polled) and the end, over the assigned partitions. May count markers of
+   * transactions among them.
+   */
   lag(): Promise<number>
   close(): Promise<void>
 }
@@ -99,6 +116,6 @@ export interface EventLog extends Service {
   read(topic: string, partition: number, offset: number, recordsMax: number): Promise<LogRecord[]>
   /** First offset whose record was appended at or after this time, per partition. */
   offsetsAt(topic: string, timestampMs: number): Promise<Offsets>
-  /** Removes what retention says; resolves with bytes and records removed. Also run by the engine itself. */
+  /** Removes what retention says; resolves with bytes and records removed. Also run by the engine itself; Kafka's brokers do it all, and nothing is counted. */
   retain(): Promise<{ records: number; bytes: number }>
 }

@@ -1,8 +1,9 @@
 import { ConflictError, InvalidInputError } from '../../kernel/errors.ts'
+import { withTimeout } from '../../kernel/retry.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { OffsetCommit } from './append-turn.ts'
 import type { ConsumerGroup, GroupMember } from './consumer-group.ts'
-import type { Consumer, LogRecord, Offsets, StartPosition, TopicMessages } from './event-log.ts'
+import type { Consumer, ConsumerOptions, LogRecord, Offsets, StartPosition, TopicMessages } from './event-log.ts'
 import { committedKey, slotOf } from './log-keys.ts'
 import type { PartitionCursor } from './partition-cursor.ts'
 
@@ -23,11 +24,24 @@ export interface ConsumerHost {
   closed(group: ConsumerGroup, member: LmdbConsumer): void
 }
 
+/** What a consumer is told about its partitions; see the port. */
+export type MembershipCallbacks = Pick<ConsumerOptions, 'onAssigned' | 'onRevoked'>
+
+/** Longest time an owner has to give partitions back: as long as Kafka's default session, after which a group goes on without it. */
+const REVOKE_TIMEOUT_MS = 10_000
+
 /** A member of a group; see the port. */
 export class LmdbConsumer implements Consumer, GroupMember {
   readonly from: StartPosition
   readonly #host: ConsumerHost
   readonly #group: ConsumerGroup
+  readonly #callbacks: MembershipCallbacks
+  /** Of a group, or one that follows by itself. */
+  readonly #commits: boolean
+  /** Assigned and not told yet. */
+  readonly #untold = new Set<number>()
+  /** Being given back: they may still be committed. */
+  readonly #leaving = new Set<number>()
   #assigned: readonly number[] = []
   /** One per assigned partition that was begun. */
   readonly #cursors = new Map<number, PartitionCursor>()
@@ -36,17 +50,37 @@ export class LmdbConsumer implements Consumer, GroupMember {
   #isClosed = false
   #wake: () => void = () => {}
 
-  constructor(host: ConsumerHost, group: ConsumerGroup, from: StartPosition) {
+  constructor(host: ConsumerHost, group: ConsumerGroup, options: { from: StartPosition; commits: boolean; callbacks: MembershipCallbacks }) {
     this.#host = host
     this.#group = group
-    this.from = from
+    this.from = options.from
+    this.#commits = options.commits
+    this.#callbacks = options.callbacks
   }
 
   assign(partitions: readonly number[]): void {
+    const revoked = this.#assigned.filter((partition) => !partitions.includes(partition) && !this.#untold.has(partition))
+    for (const partition of partitions) if (!this.#assigned.includes(partition)) this.#untold.add(partition)
+    for (const partition of this.#untold) if (!partitions.includes(partition)) this.#untold.delete(partition)
     this.#assigned = partitions
+    if (revoked.length > 0) this.#giveBack(revoked)
     for (const partition of [...this.#cursors.keys()]) if (!partitions.includes(partition)) this.#cursors.delete(partition)
     for (const partition of [...this.#sought.keys()]) if (!partitions.includes(partition)) this.#sought.delete(partition)
     this.#wake()
+  }
+
+  /** The next owner begins when this is over. */
+  #giveBack(partitions: readonly number[]): void {
+    const { onRevoked } = this.#callbacks
+    if (onRevoked === undefined) return
+    for (const partition of partitions) this.#leaving.add(partition)
+    const over = withTimeout(this.#host.clock, REVOKE_TIMEOUT_MS, 'giving back partitions', onRevoked(partitions, this))
+      // Who cannot finish replays more: that is its own log line to write.
+      .catch(() => undefined)
+      .finally(() => {
+        for (const partition of partitions) this.#leaving.delete(partition)
+      })
+    this.#group.committing(partitions, over)
   }
 
   assignment(): readonly number[] {
@@ -86,6 +120,7 @@ export class LmdbConsumer implements Consumer, GroupMember {
   }
 
   async commit(offsets: Offsets, outputs: readonly TopicMessages[] = []): Promise<void> {
+    if (!this.#commits) throw new InvalidInputError('a consumer without a group has nothing to commit')
     if (this.#isClosed) throw lostPartition(this.#group, 'the consumer is closed')
     const commits: OffsetCommit[] = []
     for (const [partition, offset] of offsets) {
@@ -101,7 +136,8 @@ export class LmdbConsumer implements Consumer, GroupMember {
   async lag(): Promise<number> {
     let lag = 0
     for (const partition of this.#assigned) {
-      const committed = this.#host.committed(this.#group, partition) ?? this.#startOffset(partition)
+      const done = this.#commits ? this.#host.committed(this.#group, partition) : this.#cursors.get(partition)?.position
+      const committed = done ?? this.#startOffset(partition)
       const from = Math.max(committed, this.#host.first(this.#group, partition))
       lag += Math.max(0, this.#host.next(this.#group, partition) - from)
     }
@@ -119,6 +155,7 @@ export class LmdbConsumer implements Consumer, GroupMember {
 
   /** Places a cursor in every partition that has none. */
   async #begin(): Promise<void> {
+    await this.#tellAssigned()
     for (const partition of this.#assigned) {
       if (this.#cursors.has(partition)) continue
       await this.#group.settled(partition)
@@ -137,10 +174,28 @@ export class LmdbConsumer implements Consumer, GroupMember {
     }
   }
 
+  async #tellAssigned(): Promise<void> {
+    while (this.#untold.size > 0 && !this.#isClosed) {
+      const partitions = [...this.#untold]
+      for (const partition of partitions) await this.#group.settled(partition)
+      const ours = partitions.filter((partition) => this.#untold.has(partition))
+      await this.#callbacks.onAssigned?.(ours, this)
+      for (const partition of ours) this.#untold.delete(partition)
+    }
+  }
+
+  /** Remembers where the partitions end that are there when the member comes; those that come later are read from their beginning. */
+  fixLatest(): void {
+    if (this.from !== 'latest') return
+    for (let partition = 0; partition < this.#group.topic.partitions; partition++) {
+      if (!this.#group.starts.has(partition)) this.#group.starts.set(partition, this.#host.startOffset(this.#group, partition, 'latest'))
+    }
+  }
+
   #startOffset(partition: number): number {
     const known = this.#group.starts.get(partition)
     if (known !== undefined) return known
-    const offset = this.#host.startOffset(this.#group, partition, this.from)
+    const offset = this.#host.startOffset(this.#group, partition, this.from === 'latest' ? 'earliest' : this.from)
     this.#group.starts.set(partition, offset)
     return offset
   }
@@ -180,12 +235,13 @@ export class LmdbConsumer implements Consumer, GroupMember {
   }
 
   #requireAssigned(partition: number): void {
-    if (!this.#assigned.includes(partition)) throw lostPartition(this.#group, `partition ${partition} is not assigned to this consumer`)
+    if (!this.#assigned.includes(partition) && !this.#leaving.has(partition)) throw lostPartition(this.#group, `partition ${partition} is not assigned to this consumer`)
   }
 }
 
 function lostPartition(group: ConsumerGroup, why: string): ConflictError {
   return new ConflictError(`group ${group.name} on ${group.topic.name}: ${why}`, {
+    code: 'LOG_FENCED',
     remedy: 'Drop what was read from it and poll again: another member of the group has it now.',
   })
 }

@@ -101,7 +101,7 @@ export class LmdbEventLog implements EventLog {
 
   async consume(options: ConsumerOptions): Promise<Consumer> {
     const { catalog, groups } = this.#require()
-    return groups.join(options.group, catalog.get(options.topic), options.from ?? 'earliest')
+    return groups.join(catalog.get(options.topic), options)
   }
 
   async bounds(topic: string): Promise<ReadonlyMap<number, { first: number; next: number }>> {

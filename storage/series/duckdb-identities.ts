@@ -4,7 +4,7 @@ import { CHUNK_ROWS, InlineTexts, Int32Column, Int64Column, TextColumn } from '.
 import type { FileConnection } from './duckdb-file.ts'
 import { bounded, type Query, type ReadersOptions } from './duckdb-readers.ts'
 import { rollback } from './duckdb-transaction.ts'
-import type { ReadingIdentity } from './series-store.ts'
+import { MOVED_PARTITION, type ReadingIdentity } from './series-store.ts'
 
 const CREATE_ASKED = `CREATE TEMP TABLE asked (number INTEGER, tenant VARCHAR, device VARCHAR, ts BIGINT, boot VARCHAR, seq BIGINT,
   log_partition INTEGER, log_offset BIGINT)`
@@ -93,8 +93,9 @@ export class IdentityProbe {
       .map(({ quoted }) => `SELECT tenant, device, ts, boot, seq, log_partition, log_offset FROM ${quoted} WHERE ts BETWEEN $1 AND $2`)
     const rows = await query.rows(
       `SELECT DISTINCT a.number FROM temp.asked a JOIN (${sources.join(' UNION ALL ')}) s
-         ON s.device = a.device AND s.ts = a.ts AND s.tenant = a.tenant AND s.log_partition = a.log_partition
-        AND s.log_offset < a.log_offset AND s.seq IS NOT DISTINCT FROM a.seq
+         ON s.device = a.device AND s.ts = a.ts AND s.tenant = a.tenant
+        AND (s.log_partition = a.log_partition AND s.log_offset < a.log_offset OR s.log_partition >= ${MOVED_PARTITION})
+        AND s.seq IS NOT DISTINCT FROM a.seq
         AND (a.seq IS NULL OR s.boot IS NOT DISTINCT FROM a.boot)`,
       [fromTs, toTs],
     )

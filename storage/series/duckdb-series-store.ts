@@ -11,9 +11,20 @@ import { isInvalidated, toStoreError } from './duckdb-errors.ts'
 import { integer, queryRange } from './duckdb-range.ts'
 import type { Query } from './duckdb-readers.ts'
 import { removeReceivedBefore } from './duckdb-retention.ts'
+import { scanReadings } from './duckdb-scan.ts'
 import { DuckdbSession } from './duckdb-session.ts'
 import { SerialQueue } from './serial-queue.ts'
-import type { Bucket, DownsampleQuery, RangeQuery, ReadingIdentity, SeriesStore, StoredReading } from './series-store.ts'
+import type {
+  Bucket,
+  DownsampleQuery,
+  RangeQuery,
+  ReadingIdentity,
+  ScannedReading,
+  ScanPlace,
+  SeriesSource,
+  SeriesStore,
+  StoredReading,
+} from './series-store.ts'
 
 export interface DuckdbSeriesStoreOptions {
   /** Folder of `series.duckdb`; created with mode 0700 when missing. */
@@ -29,7 +40,7 @@ export interface DuckdbSeriesStoreOptions {
  * Errors: STORE_FULL (retryable), STORE_CORRUPT, STORE_NEWER, STORE_LOCKED, STORE_UNWRITABLE, STORE_UNUSABLE (retryable: the file is opened anew
  * by the next call), STORE_MEMORY (retryable), STORE_STOPPED, TIMEOUT, LIMIT_REACHED, INVALID_INPUT, METRIC_KIND_CHANGED.
  */
-export class DuckdbSeriesStore implements SeriesStore {
+export class DuckdbSeriesStore implements SeriesStore, SeriesSource {
   readonly name = 'series-store'
   readonly #options: DuckdbSeriesStoreOptions
   readonly #counters: ReturnType<typeof makeCounters>
@@ -115,6 +126,15 @@ export class DuckdbSeriesStore implements SeriesStore {
 
   async count(tenant: string): Promise<number> {
     return await this.#query('count readings', (query, session) => queryCount(query, session.catalogue, tenant))
+  }
+
+  async tenants(): Promise<string[]> {
+    const session = await this.#healthy()
+    return [...new Set(session.catalogue.tables().map(({ key, type }) => key.slice(0, -type.length - 1)))]
+  }
+
+  async scan(from: ScanPlace | null, rowsMax: number): Promise<{ rows: ScannedReading[]; next: ScanPlace | null }> {
+    return await this.#query('read everything', (query, session) => scanReadings(query, session.catalogue, from, rowsMax))
   }
 
   async retain(receivedBefore: number): Promise<number> {

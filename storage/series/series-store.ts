@@ -65,13 +65,14 @@ export interface ReadingIdentity {
  */
 export interface SeriesStore extends Service {
   /**
-   * Writes rows and remembers `nextOffsets` in one transaction: after a crash either both are there or neither.
+   * Writes rows and remembers `nextOffsets` in one transaction: after a crash either both are there or neither. An engine without
+   * transactions (QuestDB) writes the rows first, and rows that come again replace themselves.
    * Rows before the remembered offset of their partition are skipped, so that a replay cannot store twice.
    */
   write(rows: readonly LoggedReading[], nextOffsets: ReadonlyMap<number, number>): Promise<void>
   /** Next offset to be stored per partition of the readings topic. */
   positions(): Promise<ReadonlyMap<number, number>>
-  /** For each identity: is a row of it stored already? Same order as asked. */
+  /** For each identity: is a row of it stored already? Same order as asked. Rows in MOVED_PARTITION and above always count. */
   contains(identities: readonly ReadingIdentity[]): Promise<boolean[]>
   /** Newest event time first, then newest receipt, then highest offset. InvalidInputError for a cursor that no page gave, and for a limit below 1. */
   range(query: RangeQuery): Promise<{ items: StoredReading[]; next: string | null }>
@@ -82,6 +83,35 @@ export interface SeriesStore extends Service {
   metrics(tenant: string, type: string): Promise<ReadonlyMap<string, 'number' | 'boolean' | 'string'>>
   /** Number of readings stored for a tenant. */
   count(tenant: string): Promise<number>
-  /** Removes readings received before this instant; resolves with how many. */
+  /**
+   * Removes readings received before this instant from every answer; resolves with how many. QuestDB deletes no rows: it leaves them out,
+   * and frees the disk of partitions in which no others are.
+   */
   retain(receivedBefore: number): Promise<number>
+}
+
+/**
+ * Partitions from here on hold what came from an earlier log, at its old partition's number plus this: those offsets say nothing about the
+ * present log, and everything in them was stored before it. Below QuestDB's bound of 65 536 for partitions in a key.
+ */
+export const MOVED_PARTITION = 32_768
+
+/** A place in the log a row came from: everything from here on is still to be read. */
+export interface ScanPlace {
+  partition: number
+  offset: number
+}
+
+/** A row with everything that was kept of its reading. */
+export type ScannedReading = Omit<LoggedReading, 'correlationId' | 'tsAbsent'>
+
+/** The power of an engine to be read out whole, for a move to another one. */
+export interface SeriesSource {
+  /** Tenants that have a table, in the order of their first one. */
+  tenants(): Promise<string[]>
+  /**
+   * Rows of all tenants and types in the order of their places, from `from` (included; null: the first) on, at most `rowsMax`; `next` is null
+   * when there are no more. Right while nothing is written or removed.
+   */
+  scan(from: ScanPlace | null, rowsMax: number): Promise<{ rows: ScannedReading[]; next: ScanPlace | null }>
 }

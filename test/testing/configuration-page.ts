@@ -9,6 +9,7 @@ const ABOUT: Record<keyof typeof SECTIONS, string> = {
   platform: 'What concerns the whole process: where state lives, what is logged, how long things are kept.',
   broker: 'The MQTT listeners: addresses, connections, sessions, queues, and the strict packet check in front of the broker.',
   ingest: 'What a reading may be, and how much may wait to become durable.',
+  mqttDoor: 'An existing MQTT broker as a door for devices; off while url is empty.',
   processing: 'The loop over readings: batches, flushes, checkpoints, and what is remembered of each device.',
   windows: 'Event-time windows and their lateness.',
   anomaly: 'When a reading becomes an anomaly, and when a silent device does.',
@@ -19,7 +20,10 @@ const ABOUT: Record<keyof typeof SECTIONS, string> = {
   api: 'The operator API, the page and the live stream.',
   eventLog: 'The embedded event log (LMDB).',
   series: 'The embedded series store (DuckDB).',
-  documents: 'The embedded documents store (LMDB).',
+  documents: 'The embedded documents store (LMDB); its bounds hold for MongoDB too.',
+  kafka: 'Apache Kafka as the event log: where it is, how topics are made, and how much waits and for how long.',
+  questdb: 'QuestDB as the series store: where it is, how its tables are made, and how long is waited for it.',
+  mongodb: 'MongoDB as the documents store: where it is, and how long is waited for it.',
 }
 
 /** docs/configuration.md: every setting with its variable, what it may be, its default and what it is for. */

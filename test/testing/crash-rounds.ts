@@ -41,7 +41,10 @@ export async function crashRounds(options: { rounds: number; seed: number; devic
     }
     fleet.pause()
     await until('the last acknowledgements', () => Promise.resolve(fleet.totals().unacked === 0), 60_000)
-    const store = { readings: (query: string) => platform.get<{ items: { boot: string | null; seq: number | null; ts: number }[]; next: string | null }>(`/readings?${query}`) }
+    const store = {
+      readings: (query: string) =>
+        platform.get<{ items: { boot: string | null; seq: number | null; ts: number }[]; next: string | null }>(`/readings?${query}`),
+    }
     const truth = await measureStored({ fleet, store, clock: systemClock, timeoutMs: 30_000, onProgress: () => undefined })
     const { sent, acked } = fleet.totals()
     const ledger = await until('the ledger to settle', async () => {
@@ -56,7 +59,12 @@ export async function crashRounds(options: { rounds: number; seed: number; devic
   }
 }
 
-function newFleet(platform: PlatformProcess, options: { devices: number; ratePerS: number; seed: number }, https: number, mqtts: number): Fleet {
+function newFleet(
+  platform: PlatformProcess,
+  options: { devices: number; ratePerS: number; seed: number },
+  https: number,
+  mqtts: number,
+): Fleet {
   return new Fleet({
     devices: options.devices,
     ratePerS: options.ratePerS,

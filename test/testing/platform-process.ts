@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import type { Ready } from '../../app/platform.ts'
+import type { Ready, ReadyLine } from '../../app/ready.ts'
 import { ROOT } from './repository.ts'
 
 /** What users run; the compiled commands behind it are those of the last build. */
@@ -18,6 +18,7 @@ const ANY_PORTS = {
   FLEETPULSE_HTTPS_PORT: '0',
   FLEETPULSE_API_PORT: '0',
   FLEETPULSE_PKI_HTTP_PORT: '0',
+  FLEETPULSE_OPERATIONS_PORT: '0',
   FLEETPULSE_LOG_LEVEL: 'warn',
 }
 
@@ -36,6 +37,9 @@ export class PlatformProcess {
 
   get stderr(): string {
     return this.#stderr
+  }
+  get isRunning(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null
   }
   get api(): string {
     assert.ok(this.ready, 'the platform runs')
@@ -67,12 +71,17 @@ export class PlatformProcess {
   }
 
   /** The next start listens where this one did, so that devices find it again. */
-  #keepPorts(ready: Ready): void {
-    this.#env.FLEETPULSE_MQTTS_PORT = String(ready.mqtts)
-    this.#env.FLEETPULSE_WSS_PORT = String(ready.wss)
-    this.#env.FLEETPULSE_HTTPS_PORT = String(ready.https)
-    this.#env.FLEETPULSE_API_PORT = new URL(ready.api).port
-    this.#env.FLEETPULSE_PKI_HTTP_PORT = new URL(ready.pki).port
+  #keepPorts(ready: ReadyLine): void {
+    const { mqtts, wss, https, api, pki, operations } = ready
+    const keep = (name: string, port: string | number | undefined): void => {
+      if (port !== undefined) this.#env[name] = String(port)
+    }
+    keep('FLEETPULSE_MQTTS_PORT', mqtts)
+    keep('FLEETPULSE_WSS_PORT', wss)
+    keep('FLEETPULSE_HTTPS_PORT', https)
+    keep('FLEETPULSE_API_PORT', portOf(api))
+    keep('FLEETPULSE_PKI_HTTP_PORT', portOf(pki))
+    keep('FLEETPULSE_OPERATIONS_PORT', portOf(operations))
   }
 
   /** kill -9. */
@@ -142,4 +151,8 @@ export async function until<T>(what: string, condition: () => Promise<T | undefi
     assert.ok(performance.now() < deadline, `waited ${timeoutMs} ms in vain for ${what}`)
     await wait(25)
   }
+}
+
+function portOf(origin: string | undefined): string | undefined {
+  return origin === undefined ? undefined : new URL(origin).port
 }

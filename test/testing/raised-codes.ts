@@ -13,7 +13,9 @@ const CODE = /^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*$/
 
 /** Every code in the sources: what is given to an error's constructor, or to an answer, as a code. */
 export function raisedCodes(): RaisedCode[] {
-  const files = projectFiles().filter((file) => file.endsWith('.ts') && !file.startsWith('dashboard/web/') && !file.startsWith('benchmarks/') && !isTestCode(file))
+  const files = projectFiles().filter(
+    (file) => file.endsWith('.ts') && !file.startsWith('dashboard/web/') && !file.startsWith('benchmarks/') && !isTestCode(file),
+  )
   return files.flatMap((file) => codesIn(file, ts.createSourceFile(file, readProjectFile(file), ts.ScriptTarget.Latest, true)))
 }
 

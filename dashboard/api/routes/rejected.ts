@@ -16,6 +16,8 @@ const RejectedSchema = Type.Object({
   payloadBase64: Type.String(),
   payloadBytes: Type.Integer(),
   correlationId: Type.String(),
+  boot: Type.Union([Type.String(), Type.Null()], { description: 'where it could be read' }),
+  seq: Type.Union([Type.Integer(), Type.Null()], { description: 'where it could be read: the number counts as received' }),
 })
 
 export function rejectedRoutes(api: Api, context: RouteContext): void {
@@ -51,6 +53,7 @@ export function rejectedRoutes(api: Api, context: RouteContext): void {
 }
 
 function itemOf(rejected: RejectedReading, partition: number, offset: number) {
-  const { device, receivedAt, topic, reason, detail, payloadBase64, payloadBytes, correlationId } = rejected
-  return { id: `${partition}-${offset}`, device, receivedAt, topic, reason, detail, payloadBase64, payloadBytes, correlationId }
+  const { device, receivedAt, topic, reason, detail, payloadBase64, payloadBytes, correlationId, boot, seq } = rejected
+  const identity = { boot: boot ?? null, seq: seq ?? null }
+  return { id: `${partition}-${offset}`, device, receivedAt, topic, reason, detail, payloadBase64, payloadBytes, correlationId, ...identity }
 }

@@ -71,7 +71,7 @@ export class ApiFixture {
     const provisioning = defaultsOf(ProvisioningConfigSchema)
     const registry = new Registry(stores)
     const authority = new CertificateAuthority({ ...common, dataDir: folder, config: provisioning, pkiUrl: () => 'http://localhost' })
-    const certificates = new Certificates({ ...stores, authority })
+    const certificates = new Certificates(stores)
     const enrolmentTokens = new EnrolmentTokens({ ...stores, registrar: registry, config: provisioning })
     const anomalies = new AnomalyArchive({ ...stores, anomaliesMax: 1_000 })
     const alerts = new Alerts({ ...stores, config: defaultsOf(AlertsConfigSchema) })

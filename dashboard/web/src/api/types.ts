@@ -210,17 +210,23 @@ export interface LedgerCounts {
   missing: number
 }
 
+/** One boot of a device in one hour of receipt; ranges include both ends. */
+export interface LedgerBoot {
+  boot: string
+  firstSeq: number
+  lastSeq: number
+  missing: number
+  missingRanges: { from: number; to: number }[]
+  /** Gaps that are not reported any more. */
+  unreportedGaps: number
+}
+
 export interface LedgerEntry extends LedgerCounts {
   device: string
   hour: number
   rejectedByReason: Record<string, number>
-  boots: {
-    boot: string
-    firstSeq: number
-    lastSeq: number
-    missing: number
-    missingRanges: { from: number; to: number }[]
-  }[]
+  boots: LedgerBoot[]
+  bootsTruncated: boolean
 }
 
 export interface Webhook {

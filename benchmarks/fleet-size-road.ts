@@ -1,0 +1,106 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { AnomalyOperator } from '../anomaly/anomaly-operator.ts'
+import { loadConfig } from '../app/config.ts'
+import { openDocuments, openEventLog, openSeries } from '../app/engines.ts'
+import { topicSpecs } from '../app/topics.ts'
+import { READING } from '../contracts/reading.ts'
+import { deviceKey, TOPICS } from '../contracts/topics.ts'
+import { jsonBytes } from '../kernel/bytes.ts'
+import { silentLogger } from '../kernel/log.ts'
+import { Metrics } from '../kernel/metrics.ts'
+import { gaussian, seededRandom, systemRandom } from '../kernel/random.ts'
+import { sleep, systemClock } from '../kernel/time.ts'
+import { ReadingsWorker } from '../processing/readings-worker.ts'
+import { WindowOperator } from '../processing/windows/window-operator.ts'
+import { anonymousMb } from './harness/process-usage.ts'
+
+/*
+ * The road below the broker, for one number of devices, as a process of its own: readings are appended to the event log at a steady rate,
+ * each device in turn, and go through windows and detector into the store. Prints one line of JSON: processor time per reading, memory.
+ */
+
+const TENANT = 'default'
+const TURN_MS = 20
+const VALUES = 4_096
+
+const { values: options } = parseArgs({
+  options: {
+    devices: { type: 'string', default: '1000' },
+    rate: { type: 'string', default: '20000' },
+    seconds: { type: 'string', default: '60' },
+    metrics: { type: 'string', default: '2' },
+  },
+})
+const devices = Number(options.devices)
+const perTurn = Math.round((Number(options.rate) * TURN_MS) / 1_000)
+const metricNames = Array.from({ length: Number(options.metrics) }, (_, i) => `metric${i}`)
+const folder = mkdtempSync(join(tmpdir(), 'fleetpulse-fleet-'))
+const config = loadConfig({ env: process.env, file: '/nonexistent' })
+const context = { dataDirectory: folder, clock: systemClock, random: systemRandom, log: silentLogger, metrics: new Metrics() }
+const documents = await openDocuments(config, context)
+const eventLog = await openEventLog(config, context)
+const series = await openSeries(config, context)
+const alive = setInterval(() => undefined, 1_000)
+const random = seededRandom(3)
+const noise = Array.from({ length: VALUES }, () => 20 + gaussian(random))
+let sent = 0
+
+function nextReading() {
+  const device = `device-${sent % devices}`
+  const seq = Math.floor(sent / devices)
+  const ts = systemClock.nowMs()
+  const values = Object.fromEntries(metricNames.map((name, i) => [name, noise[(sent * 7 + i) % VALUES] as number]))
+  sent++
+  const reading = { tenant: TENANT, device, type: 'generic', receivedAt: ts, correlationId: `c${sent}`, ts, boot: 'b', seq, values }
+  return { key: deviceKey(TENANT, device), schema: READING, value: jsonBytes(reading) }
+}
+
+async function feed(readings: number): Promise<void> {
+  const until = sent + readings
+  for (let dueMs = systemClock.monotonicMs(); sent < until; dueMs += TURN_MS) {
+    await eventLog.append(TOPICS.readings, Array.from({ length: Math.min(perTurn, until - sent) }, nextReading))
+    const waitMs = dueMs + TURN_MS - systemClock.monotonicMs()
+    if (waitMs > 0) await sleep(systemClock, waitMs)
+  }
+}
+
+async function settled(): Promise<void> {
+  while ((await series.count(TENANT)) < sent) await sleep(systemClock, TURN_MS)
+}
+
+try {
+  for (const store of [documents, eventLog, series]) await store.start()
+  await eventLog.ensureTopics(topicSpecs(config))
+  const operators = [
+    new WindowOperator({ ...context, config: config.windows }),
+    new AnomalyOperator({ ...context, config: config.anomaly, silenceAfterMs: () => null }),
+  ]
+  const worker = new ReadingsWorker({ ...context, config: config.processing, eventLog, documents, series, operators })
+  await worker.start()
+  // Every device has its state before anything is measured.
+  await feed(Math.max(devices, Number(options.rate) * 2))
+  await settled()
+  const cpuBefore = process.cpuUsage()
+  const sentBefore = sent
+  const startedMs = systemClock.monotonicMs()
+  await feed(Number(options.rate) * Number(options.seconds))
+  await settled()
+  const cpu = process.cpuUsage(cpuBefore)
+  const readings = sent - sentBefore
+  const result = {
+    devices,
+    readings,
+    perS: Math.round((readings * 1_000) / (systemClock.monotonicMs() - startedMs)),
+    cpuMicrosecondsPerReading: (cpu.user + cpu.system) / readings,
+    anonymousMb: Math.round(anonymousMb(process.pid)),
+  }
+  process.stdout.write(`${JSON.stringify(result)}\n`)
+  await worker.stop()
+} finally {
+  clearInterval(alive)
+  for (const store of [series, eventLog, documents]) await store.stop()
+  rmSync(folder, { recursive: true, force: true })
+}
