@@ -102,3 +102,9 @@ test('variables that set nothing are found', () => {
   const env = { FLEETPULSE_API_PROT: '1', FLEETPULSE_API_PORT: '1', FLEETPULSE_TOKEN: 'x', HOME: '/' }
   assert.deepEqual(unknownVariables(env), ['FLEETPULSE_API_PROT'])
 })
+
+test('a secret that is wrong is named and not printed', (t) => {
+  const [fault] = faultsOf(() => load(t, {}, { FLEETPULSE_QUESTDB_PG_URL: 'nonsense://user:hunter2@host' }))
+  assert.match(fault?.key ?? '', /^questdb\.pgUrl \(FLEETPULSE_QUESTDB_PG_URL\)$/)
+  assert.doesNotMatch(JSON.stringify(fault), /hunter2/)
+})

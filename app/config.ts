@@ -85,7 +85,7 @@ function loadSection(name: string, schema: TSchema, fromFile: unknown, env: Conf
   for (const fault of onePerSetting(checked.faults)) {
     const variable = variableOf(fault.path, variables)
     const value = fault.path.split('.').reduce<unknown>((inner, key) => (inner as Json | undefined)?.[key], values)
-    const shown = value === undefined || typeof value === 'object' ? '' : `${JSON.stringify(value)} `
+    const shown = value === undefined || typeof value === 'object' || isSecret(schemaAt(schema, fault.path)) ? '' : `${JSON.stringify(value)} `
     const key = `${name}.${fault.path}${variable === undefined ? '' : ` (${variable})`}`
     const choices = choicesOf(schemaAt(schema, fault.path))
     const problem = choices === undefined ? fault.problem : 'is not one of the allowed values'
@@ -111,6 +111,11 @@ function variableOf(path: string, variables: ReadonlyMap<string, string>): strin
 
 function schemaAt(schema: TSchema, path: string): TSchema | undefined {
   return path.split('.').reduce<TSchema | undefined>((inner, key) => (inner === undefined ? undefined : propertiesOf(inner)?.[key]), schema)
+}
+
+/** A password, or an address that may hold one: its value is never printed. */
+function isSecret(schema: TSchema | undefined): boolean {
+  return (schema as { secret?: boolean } | undefined)?.secret === true
 }
 
 /** The values of a setting that takes one of a list. */

@@ -11,6 +11,7 @@ import { FollowingRegistryView } from '../device-registry/registry-view.ts'
 import { Registry } from '../device-registry/registry.ts'
 import { Ingest } from '../ingest/ingest.ts'
 import { MqttDoor } from '../ingest/mqtt-door.ts'
+import type { ProcessingConfig } from '../processing/config.ts'
 import { ReadingsWorker } from '../processing/readings-worker.ts'
 import { WindowOperator } from '../processing/windows/window-operator.ts'
 import { openAdminToken } from '../provisioning/admin-token.ts'
@@ -25,6 +26,7 @@ import { RemoteAuthority } from '../provisioning/remote-authority.ts'
 import { ServerCertificate } from '../provisioning/server-certificate.ts'
 import { SigningDesk } from '../provisioning/signing-desk.ts'
 import { openDocuments, openEventLog, openSeries } from './engines.ts'
+import type { Config } from './config-sections.ts'
 import type { ModuleTable, Parts } from './module.ts'
 import { announceSessions } from './sessions.ts'
 import type { Target } from './targets.ts'
@@ -176,7 +178,13 @@ export const MODULES: ModuleTable = {
       const windows = runs('processing') ? [new WindowOperator({ ...context, config: context.config.windows })] : []
       const anomalies = runs('anomaly') ? [new AnomalyOperator({ ...context, config: context.config.anomaly, silenceAfterMs })] : []
       const group = runs('processing') ? 'processing' : 'anomaly'
-      return new ReadingsWorker({ ...context, ...parts, config: context.config.processing, group, operators: [...windows, ...anomalies] })
+      return new ReadingsWorker({
+        ...context,
+        ...parts,
+        config: processingConfig(context.config),
+        group,
+        operators: [...windows, ...anomalies],
+      })
     },
   },
   anomalyArchive: {
@@ -221,3 +229,10 @@ export const MODULES: ModuleTable = {
 
 /** Modules in the order in which they start: the order of the table, which is the road's. */
 export const START_ORDER = Object.keys(MODULES) as (keyof Parts)[]
+
+/** Longest wait of a row where the configuration leaves it to the store, in ms. */
+const SERIES_FLUSH_MS = { duckdb: 100, questdb: 250 } as const
+
+function processingConfig({ processing, platform }: Config): ProcessingConfig {
+  return { ...processing, seriesFlushMs: processing.seriesFlushMs || SERIES_FLUSH_MS[platform.seriesEngine] }
+}

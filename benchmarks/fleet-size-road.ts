@@ -78,7 +78,14 @@ try {
     new WindowOperator({ ...context, config: config.windows }),
     new AnomalyOperator({ ...context, config: config.anomaly, silenceAfterMs: () => null }),
   ]
-  const worker = new ReadingsWorker({ ...context, config: config.processing, eventLog, documents, series, operators })
+  const worker = new ReadingsWorker({
+    ...context,
+    config: { ...config.processing, seriesFlushMs: config.processing.seriesFlushMs || 100 },
+    eventLog,
+    documents,
+    series,
+    operators,
+  })
   await worker.start()
   // Every device has its state before anything is measured.
   await feed(Math.max(devices, Number(options.rate) * 2))

@@ -58,7 +58,7 @@ test('the help of every command says what it does, with an example', async () =>
   const { stdout, code } = await run(['--help'])
   assert.equal(code, 0)
   const commands = [...stdout.matchAll(/^ {2}([a-z-]+) .*$/gm)].map((match) => match[1] as string).filter((name) => name !== 'help')
-  assert.deepEqual(commands, ['start', 'provision', 'simulate', 'replay', 'score', 'verify', 'bench', 'doctor'])
+  assert.deepEqual(commands, ['start', 'provision', 'simulate', 'replay', 'score', 'verify', 'migrate', 'bench', 'doctor'])
   const all = [...commands.filter((name) => name !== 'provision' && name !== 'verify').map((name) => [name]), ['provision', 'device'], ['verify', 'ledger']]
   const helps = await Promise.all(all.map((command) => run([...command, '--help'])))
   for (const [i, command] of all.entries()) {

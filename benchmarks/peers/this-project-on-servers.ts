@@ -15,8 +15,8 @@ import { cpuSeconds } from '../harness/process-usage.ts'
 const TABLE_PREFIX = 'bench_'
 const POLL_MS = 20
 const STALLED_MS = 60_000
-/** More would make smaller batches of the same work: one process does it all. */
-const PARTITIONS = '4'
+/** One process does it all: more partitions would only make smaller batches. */
+const PARTITIONS = '1'
 
 /** This project over Apache Kafka (acks=all) and QuestDB, in one process, over mTLS, with every stage on. */
 export class ThisProjectOnServers implements Contender {

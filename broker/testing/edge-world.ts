@@ -122,7 +122,7 @@ export class EdgeWorld {
     return client
   }
 
-  /** Sends a message to a device as any part of the platform does: through the log. */
+  /** Sends a message to a device the way every part of the platform does: through the log. */
   async send(device: string, path: string, text: string, retain = false): Promise<void> {
     const downlink: Downlink = {
       tenant: 'default',

@@ -1,5 +1,6 @@
 import { LimitError, StoreError } from '../../kernel/errors.ts'
 import type { MetricKind } from '../../contracts/device.ts'
+import type { CatalogueEntry } from './questdb-catalogue-entry.ts'
 import { columnName, tableName } from './questdb-names.ts'
 import type { QuestdbTables } from './questdb-tables.ts'
 
@@ -17,16 +18,6 @@ export interface TypeTable {
   readonly tenant: string
   readonly type: string
   readonly metrics: ReadonlyMap<string, MetricColumn>
-}
-
-/** One row of the catalogue as it is kept in QuestDB; `column` is empty where it stands for the table itself. */
-export interface CatalogueEntry {
-  table: string
-  column: string
-  tenant: string
-  type: string
-  metric: string
-  kind: MetricKind
 }
 
 /**
