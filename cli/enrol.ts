@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { EnvironmentError, InvalidInputError } from '../kernel/errors.ts'
-import { enrolDevice, type DeviceBundle } from '../provisioning/device-bundle.ts'
-import { EstClient } from '../provisioning/est-client.ts'
+import { enrolDevice, type DeviceBundle } from '../provisioning/doors/device-bundle.ts'
+import { EstClient } from '../provisioning/doors/est-client.ts'
 import type { ApiClient } from './api-client.ts'
 
 /** Where and with what trust the platform's EST server is reached. */

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { resolve } from 'node:path'
 import { Command } from 'commander'
 import { GENERIC_TYPE } from '../contracts/device.ts'
-import { writeDeviceBundle } from '../provisioning/device-bundle.ts'
+import { writeDeviceBundle } from '../provisioning/doors/device-bundle.ts'
 import { ApiClient, type PlatformOptions } from './api-client.ts'
 import { enrolOverEst, estAddress } from './enrol.ts'
 

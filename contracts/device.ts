@@ -12,11 +12,19 @@ export function isDeviceId(text: string): boolean {
   return deviceIdExpression.test(text)
 }
 
+/**
+ * Where a device is in its life, the same for every door it came through:
+ * `registered` (known, no certificate yet), `provisioned` (has one, not seen yet), `active`,
+ * `suspended` (no connection, no certificate; can be resumed), `quarantined` (connects, but its readings are set aside),
+ * `decommissioning` (leaving), `decommissioned` (tombstone: never comes back under this id).
+ */
 export const DeviceStateSchema = Type.Union([
   Type.Literal('registered'),
   Type.Literal('provisioned'),
   Type.Literal('active'),
   Type.Literal('suspended'),
+  Type.Literal('quarantined'),
+  Type.Literal('decommissioning'),
   Type.Literal('decommissioned'),
 ])
 export type DeviceState = Static<typeof DeviceStateSchema>

@@ -2,10 +2,12 @@ import type { DeviceState } from '../contracts/device.ts'
 
 /** Where each state may go; the tombstone is final. */
 const NEXT: Readonly<Record<DeviceState, readonly DeviceState[]>> = {
-  registered: ['provisioned', 'suspended', 'decommissioned'],
-  provisioned: ['active', 'suspended', 'decommissioned'],
-  active: ['suspended', 'decommissioned'],
-  suspended: ['active', 'decommissioned'],
+  registered: ['provisioned', 'suspended', 'quarantined', 'decommissioning', 'decommissioned'],
+  provisioned: ['active', 'suspended', 'quarantined', 'decommissioning', 'decommissioned'],
+  active: ['suspended', 'quarantined', 'decommissioning', 'decommissioned'],
+  suspended: ['active', 'quarantined', 'decommissioning', 'decommissioned'],
+  quarantined: ['active', 'suspended', 'decommissioning', 'decommissioned'],
+  decommissioning: ['decommissioned'],
   decommissioned: [],
 }
 

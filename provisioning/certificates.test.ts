@@ -9,8 +9,8 @@ import { Metrics } from '../kernel/metrics.ts'
 import { systemClock } from '../kernel/time.ts'
 import type { EventLog } from '../storage/event-log/event-log.ts'
 import { Certificates, type StoredCertificate } from './certificates.ts'
-import { newPrivateKeyPem } from './ca-key.ts'
-import { publicKeyOf } from './make-pki.ts'
+import { newPrivateKeyPem } from './ca/ca-key.ts'
+import { publicKeyOf } from './ca/make-pki.ts'
 import { startStation, type Station } from './testing/station.ts'
 
 let station: Station

@@ -9,8 +9,8 @@ import type { Service } from '../kernel/service.ts'
 import type { Clock } from '../kernel/time.ts'
 import type { Collection, Documents, Filter, Stored } from '../storage/documents/documents.ts'
 import type { EventLog } from '../storage/event-log/event-log.ts'
-import type { CrlEntry } from './crl.ts'
-import type { SignedCertificate } from './sign-certificate.ts'
+import type { CrlEntry } from './ca/crl.ts'
+import type { SignedCertificate } from './ca/sign-certificate.ts'
 
 export interface CertificatesOptions {
   documents: Documents

@@ -1,6 +1,6 @@
 import { connect, type TLSSocket } from 'node:tls'
 import { EnvironmentError } from '../kernel/errors.ts'
-import type { DeviceBundle } from '../provisioning/device-bundle.ts'
+import type { DeviceBundle } from '../provisioning/doors/device-bundle.ts'
 import { connectPacket, DISCONNECT, PINGREQ, PublishEncoder } from './mqtt-packets.ts'
 
 export interface DeviceConnectionOptions {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { EnvironmentError } from '../kernel/errors.ts'
 import { sleep, type Clock } from '../kernel/time.ts'
-import type { DeviceBundle } from '../provisioning/device-bundle.ts'
+import type { DeviceBundle } from '../provisioning/doors/device-bundle.ts'
 import { DeviceConnection } from './device-connection.ts'
 import type { RecordedRow } from './recorded-series.ts'
 

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { readRuntimeInfo } from '../../app/data-folder.ts'
 import { GENERIC_TYPE } from '../../contracts/device.ts'
 import { InternalError } from '../../kernel/errors.ts'
-import { enrolDevice, writeDeviceBundle } from '../../provisioning/device-bundle.ts'
-import { EstClient } from '../../provisioning/est-client.ts'
+import { enrolDevice, writeDeviceBundle } from '../../provisioning/doors/device-bundle.ts'
+import { EstClient } from '../../provisioning/doors/est-client.ts'
 import { PlatformProcess } from '../../test/testing/platform-process.ts'
 
 export interface LedgerSums {

@@ -1,0 +1,75 @@
+import { createHash } from 'node:crypto'
+import { isIP } from 'node:net'
+import { deviceUri } from '../../contracts/device-identity.ts'
+import { x509 } from './x509.ts'
+
+const CRITICAL = true
+const { KeyUsageFlags, ExtendedKeyUsage } = x509
+
+/**
+ * SubjectKeyIdentifier: a hash of the SubjectPublicKeyInfo (RFC 7093 §2 (4)), cut to 160 bits. RFC 5280 §4.2.1.2 offers SHA-1 as one method
+ * of several; hardened systems no longer compute it.
+ */
+export function keyIdentifier(subjectPublicKeyInfo: Uint8Array): string {
+  return createHash('sha256').update(subjectPublicKeyInfo).digest('hex').slice(0, 40)
+}
+
+/** RFC 5280 §4.2.1.9 basicConstraints critical in CAs, §4.2.1.3 keyUsage critical, §4.2.1.2 SKI, §4.2.1.1 AKI (a root may omit it). */
+export function rootExtensions(subjectKeyId: string): InstanceType<typeof x509.Extension>[] {
+  return [
+    new x509.BasicConstraintsExtension(true, undefined, CRITICAL),
+    new x509.KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, CRITICAL),
+    new x509.SubjectKeyIdentifierExtension(subjectKeyId),
+  ]
+}
+
+/** Path length 0: it signs leaves and no further CA. RFC 5280 §4.2.1.9 */
+export function issuingExtensions(subjectKeyId: string, rootKeyId: string): InstanceType<typeof x509.Extension>[] {
+  return [
+    new x509.BasicConstraintsExtension(true, 0, CRITICAL),
+    new x509.KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, CRITICAL),
+    new x509.SubjectKeyIdentifierExtension(subjectKeyId),
+    new x509.AuthorityKeyIdentifierExtension(rootKeyId),
+  ]
+}
+
+export interface LeafExtensions {
+  subjectKeyId: string
+  issuerKeyId: string
+  /** Origin of the plain HTTP listener, as verifiers reach it. */
+  pkiUrl: string
+}
+
+/** For one device: TLS client only, and the name by which everything knows it. RFC 5280 §4.2.1.6, §4.2.1.12 */
+export function deviceExtensions(leaf: LeafExtensions, tenant: string, device: string): InstanceType<typeof x509.Extension>[] {
+  const names = new x509.SubjectAlternativeNameExtension([{ type: 'url', value: deviceUri(tenant, device) }])
+  return [...leafExtensions(leaf, ExtendedKeyUsage.clientAuth), names]
+}
+
+/** For our own listeners: TLS server only, host names and addresses. */
+export function serverExtensions(leaf: LeafExtensions, names: readonly string[]): InstanceType<typeof x509.Extension>[] {
+  const general = names.map((name) => ({ type: isIP(name) === 0 ? ('dns' as const) : ('ip' as const), value: name }))
+  return [...leafExtensions(leaf, ExtendedKeyUsage.serverAuth), new x509.SubjectAlternativeNameExtension(general)]
+}
+
+/**
+ * RFC 5280 §4.2.1.13: the CRL address is plain HTTP, because fetching it over TLS would need a certificate checked first. §4.2.2.1: the issuer's
+ * address, for verifiers that were given the leaf alone. No OCSP address until a responder answers there.
+ */
+function leafExtensions(leaf: LeafExtensions, purpose: string): InstanceType<typeof x509.Extension>[] {
+  return [
+    new x509.BasicConstraintsExtension(false, undefined, CRITICAL),
+    // Every cipher suite we allow signs; none wraps keys, so keyEncipherment is not granted to RSA keys either.
+    new x509.KeyUsagesExtension(KeyUsageFlags.digitalSignature, CRITICAL),
+    new x509.ExtendedKeyUsageExtension([purpose]),
+    new x509.SubjectKeyIdentifierExtension(leaf.subjectKeyId),
+    new x509.AuthorityKeyIdentifierExtension(leaf.issuerKeyId),
+    new x509.CRLDistributionPointsExtension([`${leaf.pkiUrl}${CRL_PATH}`]),
+    new x509.AuthorityInfoAccessExtension({ caIssuers: `${leaf.pkiUrl}${ISSUER_PATH}` }),
+  ]
+}
+
+/** Paths on the plain HTTP listener; they are inside every certificate issued, so they stay. */
+export const CRL_PATH = '/crl/issuing.crl'
+export const ISSUER_PATH = '/ca/issuing.crt'
+export const ROOT_PATH = '/ca/root.crt'

@@ -1,0 +1,176 @@
+import { X509Certificate, createPrivateKey } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
+import { join } from 'node:path'
+import type { Gauge } from 'prom-client'
+import { describeError, InternalError, StoreError } from '../../kernel/errors.ts'
+import { writeFileAtomically } from '../../kernel/files.ts'
+import type { Logger } from '../../kernel/log.ts'
+import type { Metrics } from '../../kernel/metrics.ts'
+import type { Service } from '../../kernel/service.ts'
+import { every, type Clock, type Timer } from '../../kernel/time.ts'
+import type { TlsMaterial } from '../../kernel/tls.ts'
+import { newPrivateKeyPem } from './ca-key.ts'
+import type { ProvisioningConfig } from '../config.ts'
+import { publicKeyOf } from './make-pki.ts'
+import type { ServerSigner } from './server-signer.ts'
+import { x509 } from './x509.ts'
+
+export interface ServerCertificateOptions {
+  authority: ServerSigner
+  config: ProvisioningConfig
+  clock: Clock
+  log: Logger
+  metrics: Metrics
+}
+
+interface Held {
+  material: TlsMaterial
+  leaf: X509Certificate
+}
+
+/** Always in the certificate, so that a laptop needs no configuration. */
+const LOCAL_NAMES = ['localhost', '127.0.0.1', '::1'] as const
+
+/**
+ * The certificate of our own listeners. Made at the first start, reused while it fits, renewed by itself before it expires;
+ * listeners subscribe and reload without dropping a session.
+ */
+export class ServerCertificate implements Service {
+  readonly name = 'server-certificate'
+  readonly #options: ServerCertificateOptions
+  readonly #expiry: Gauge
+  readonly #listeners = new Set<(material: TlsMaterial) => void>()
+  #held: Held | undefined
+  #timer: Timer | undefined
+  #checking: Promise<void> | undefined
+
+  constructor(options: ServerCertificateOptions) {
+    this.#options = options
+    this.#expiry = options.metrics.gauge(
+      'provisioning_server_certificate_expiry_seconds',
+      'When the server certificate expires, in seconds since the epoch.',
+    )
+  }
+
+  /** After the authority, and after whatever tells its pkiUrl. Throws StoreError for a damaged `server.pem`; nothing is overwritten. */
+  async start(): Promise<void> {
+    if (this.#held !== undefined) return
+    const stored = await this.#load()
+    if (stored === undefined || this.#isDue(stored) || !this.#fits(stored)) await this.#renew()
+    else this.#take(stored)
+    const onError = (error: unknown): void => {
+      this.#options.log.error({ error: describeError(error) }, 'server certificate could not be renewed; trying again at the next check')
+    }
+    this.#timer = every(this.#options.clock, this.#options.config.serverCheckIntervalMs, () => (this.#checking = this.#check()), onError)
+  }
+
+  /** Waits for a renewal under way, so that no one is told of it later. */
+  async stop(): Promise<void> {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    await Promise.allSettled([this.#checking])
+    this.#held = undefined
+  }
+
+  /** What listeners present and trust now. */
+  get material(): TlsMaterial {
+    if (this.#held === undefined) throw new InternalError('the server certificate is used before its start or after its stop')
+    return this.#held.material
+  }
+
+  /** Calls back with each renewed certificate; returns the way to stop listening. */
+  onServerCertificate(listener: (material: TlsMaterial) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  async #check(): Promise<void> {
+    if (this.#held === undefined || !this.#isDue(this.#held)) return
+    await this.#renew()
+    for (const listener of this.#listeners) {
+      try {
+        listener(this.material)
+      } catch (error) {
+        this.#options.log.error({ error: describeError(error) }, 'a listener could not reload the server certificate')
+      }
+    }
+  }
+
+  async #renew(): Promise<void> {
+    const { authority, log } = this.#options
+    const keyPem = await newPrivateKeyPem()
+    const signed = await authority.signServer(this.#names(), publicKeyOf(keyPem))
+    const { folder, name } = authority.serverFile
+    await writeFileAtomically(join(folder, name), keyPem + signed.pem)
+    this.#take(this.#assemble(keyPem, new X509Certificate(signed.der)))
+    log.info({ serial: signed.serial, names: this.#names() }, 'server certificate issued')
+  }
+
+  async #load(): Promise<Held | undefined> {
+    const { folder, name } = this.#options.authority.serverFile
+    let text: string
+    try {
+      text = await readFile(join(folder, name), 'utf8')
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+      throw new StoreError('STORE_UNUSABLE', `The server certificate ${join(folder, name)} cannot be read: ${describeError(error)}.`, {
+        remedy: 'Make the file readable for this user and start again.',
+        cause: error,
+      })
+    }
+    return this.#parse(text, join(folder, name))
+  }
+
+  #parse(text: string, path: string): Held {
+    const damaged = (problem: string, cause?: unknown): StoreError =>
+      new StoreError('STORE_CORRUPT', `The server certificate ${path} ${problem}.`, {
+        remedy: 'Nothing was changed. Restore the file from a backup, or move it away and start again: a new one is issued.',
+        ...(cause === undefined ? {} : { cause }),
+      })
+    let leaf: X509Certificate
+    let belongs: boolean
+    try {
+      leaf = new X509Certificate(/-----BEGIN CERTIFICATE-----[^]*$/.exec(text)?.[0] ?? '')
+      belongs = leaf.checkPrivateKey(createPrivateKey(text))
+    } catch (error) {
+      throw damaged('does not hold a readable private key and certificate', error)
+    }
+    if (!belongs) throw damaged('holds a private key that does not belong to its certificate')
+    const { issuing } = this.#options.authority
+    if (!leaf.checkIssued(issuing) || !leaf.verify(issuing.publicKey)) throw damaged('was not signed by the issuing CA beside it')
+    return this.#assemble(text.slice(0, text.indexOf('-----BEGIN CERTIFICATE-----')), leaf)
+  }
+
+  #assemble(keyPem: string, leaf: X509Certificate): Held {
+    const { authority } = this.#options
+    return { leaf, material: { keyPem, certChainPem: leaf.toString() + authority.issuingPem, caPem: authority.caPem } }
+  }
+
+  #take(held: Held): void {
+    this.#held = held
+    this.#expiry.set(Date.parse(held.leaf.validTo) / 1_000)
+  }
+
+  #isDue({ leaf }: Held): boolean {
+    const fromMs = Date.parse(leaf.validFrom)
+    const lifetimeMs = Date.parse(leaf.validTo) - fromMs
+    return this.#options.clock.nowMs() >= fromMs + lifetimeMs * this.#options.config.serverRenewAfterFraction
+  }
+
+  /** Made for exactly the names configured now? */
+  #fits({ leaf }: Held): boolean {
+    const wanted = this.#names()
+    const present = new x509.X509Certificate(leaf.raw).getExtension(x509.SubjectAlternativeNameExtension)?.names.items ?? []
+    const dnsNames = new Set(present.filter((name) => name.type === 'dns').map((name) => name.value))
+    return (
+      present.length === wanted.length && wanted.every((name) => (isIP(name) === 0 ? dnsNames.has(name) : leaf.checkIP(name) !== undefined))
+    )
+  }
+
+  #names(): [string, ...string[]] {
+    const [first, ...rest] = LOCAL_NAMES
+    const configured = this.#options.config.serverNames.map((name) => name.toLowerCase())
+    return [...new Set([...configured, first, ...rest])] as [string, ...string[]]
+  }
+}

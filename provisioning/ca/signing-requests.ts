@@ -1,0 +1,34 @@
+import type { Collection, Documents } from '../../storage/documents/documents.ts'
+
+/** What an edge asks of the registry's process. */
+export interface SigningRequest {
+  /** Which edge asks, for the log. */
+  edge: string
+  /** Host names and addresses; the first one becomes the CN. */
+  names: string[]
+  /** DER SubjectPublicKeyInfo. */
+  publicKeyBase64: string
+  /** Epoch ms. */
+  requestedAt: number
+  answer: { serial: string; pem: string } | null
+}
+
+/** The CAs, as edges present and trust them; PEM. */
+export interface PublishedAuthority {
+  issuingPem: string
+  caPem: string
+}
+
+export const AUTHORITY_ID = 'issuing'
+
+export async function openSigningCollections(
+  documents: Documents,
+): Promise<{ authorities: Collection<PublishedAuthority>; requests: Collection<SigningRequest> }> {
+  return {
+    authorities: await documents.collection<PublishedAuthority>({ name: 'authorities', indexes: [] }),
+    requests: await documents.collection<SigningRequest>({
+      name: 'signing-requests',
+      indexes: [{ name: 'waiting', paths: ['answer', 'requestedAt'] }],
+    }),
+  }
+}

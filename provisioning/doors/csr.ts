@@ -1,0 +1,112 @@
+import { createPublicKey, verify, type KeyObject } from 'node:crypto'
+import { identityOfUri, type DeviceIdentity } from '../../contracts/device-identity.ts'
+import { describeError } from '../../kernel/errors.ts'
+import type { ProvisioningConfig } from '../config.ts'
+import { sequenceAt } from '../ca/der.ts'
+import { x509 } from '../ca/x509.ts'
+
+/** A request whose signature proves that the requester holds the key, and whose key is strong enough. */
+export interface ProvenCsr {
+  /** DER SubjectPublicKeyInfo. */
+  publicKey: Buffer
+  /** Names the request asks for. They never decide who the certificate is for; a re-enrolment must not contradict them. */
+  commonNames: readonly string[]
+  /** `undefined` entries are names that are not a device's. */
+  alternativeNames: readonly (DeviceIdentity | undefined)[]
+}
+
+export type CsrRefusal = 'malformed' | 'possession-not-proved' | 'key-not-allowed'
+export type CsrCheck = { status: 'proven'; csr: ProvenCsr } | { status: 'refused'; reason: CsrRefusal; detail: string }
+
+const CURVES = new Set(['prime256v1', 'secp384r1'])
+const SIGNATURES = new Set(['ECDSA', 'RSASSA-PKCS1-v1_5'])
+const HASHES = new Map([
+  ['SHA-256', 'sha256'],
+  ['SHA-384', 'sha384'],
+  ['SHA-512', 'sha512'],
+])
+const SUBJECT_ALTERNATIVE_NAME = '2.5.29.17'
+/** RSA exponents of 65537 and above are odd and large enough; beyond 32 bits they only cost (NIST FIPS 186-5 §5.4). */
+const RSA_EXPONENT_MIN = 65_537n
+const RSA_EXPONENT_MAX = 2n ** 32n - 1n
+
+/**
+ * Reads a PKCS#10 request (RFC 2986), DER. Answers, whatever the bytes: never throws. The caller bounds its size.
+ * Proof of possession is the request's own signature, RFC 2986 §3.
+ */
+export function checkCsr(der: Uint8Array, limits: Pick<ProvisioningConfig, 'rsaBitsMin' | 'rsaBitsMax'>): CsrCheck {
+  let request: InstanceType<typeof x509.Pkcs10CertificateRequest>
+  let publicKey: Buffer
+  let names: Pick<ProvenCsr, 'commonNames' | 'alternativeNames'>
+  try {
+    // The library also takes PEM and hex, and reads past what is not DER.
+    if (sequenceAt(der, 0).end !== der.length) return refuse('malformed', 'the body holds more than one certification request')
+    request = new x509.Pkcs10CertificateRequest(der)
+    publicKey = Buffer.from(request.publicKey.rawData)
+    names = namesOf(request)
+  } catch (error) {
+    return refuse('malformed', `the body is not a DER PKCS#10 certification request: ${describeError(error)}`)
+  }
+  let key: KeyObject
+  try {
+    key = createPublicKey({ key: publicKey, format: 'der', type: 'spki' })
+  } catch (error) {
+    return refuse('key-not-allowed', `the public key cannot be read: ${describeError(error)}`)
+  }
+  const weakness = weaknessOf(key, limits)
+  if (weakness !== undefined) return refuse('key-not-allowed', weakness)
+  const doubt = doubtOf(request, der, key)
+  return doubt === undefined ? { status: 'proven', csr: { publicKey, ...names } } : refuse('possession-not-proved', doubt)
+}
+
+/** Why the signature does not prove that the sender holds the key; undefined when it does. Checked over the bytes as they came. */
+function doubtOf(request: InstanceType<typeof x509.Pkcs10CertificateRequest>, der: Uint8Array, key: KeyObject): string | undefined {
+  try {
+    const { name, hash } = request.signatureAlgorithm as { name?: string; hash?: { name?: string } }
+    const digest = HASHES.get(hash?.name ?? '')
+    if (!SIGNATURES.has(name ?? '') || digest === undefined) {
+      return 'the request is signed with an algorithm that is not allowed; allowed: ECDSA or RSA (PKCS#1 v1.5) with SHA-256, SHA-384 or SHA-512'
+    }
+    const information = sequenceAt(der, sequenceAt(der, 0).contentStart)
+    const signed = der.subarray(information.start, information.end)
+    return verify(digest, signed, key, Buffer.from(request.signature)) ? undefined : "the request's signature does not match its public key"
+  } catch (error) {
+    return `the request's signature cannot be checked: ${describeError(error)}`
+  }
+}
+
+function weaknessOf(key: KeyObject, limits: Pick<ProvisioningConfig, 'rsaBitsMin' | 'rsaBitsMax'>): string | undefined {
+  const allowed = `allowed: ECDSA P-256 or P-384, or RSA of ${limits.rsaBitsMin} to ${limits.rsaBitsMax} bits`
+  const details = key.asymmetricKeyDetails ?? {}
+  if (key.asymmetricKeyType === 'ec') {
+    return CURVES.has(details.namedCurve ?? '')
+      ? undefined
+      : `keys on curve ${details.namedCurve ?? 'unknown'} are not accepted; ${allowed}`
+  }
+  if (key.asymmetricKeyType !== 'rsa') return `keys of type ${key.asymmetricKeyType ?? 'unknown'} are not accepted; ${allowed}`
+  const bits = details.modulusLength ?? 0
+  if (bits < limits.rsaBitsMin || bits > limits.rsaBitsMax) return `an RSA key of ${bits} bits is not accepted; ${allowed}`
+  const exponent = details.publicExponent ?? 0n
+  if (exponent < RSA_EXPONENT_MIN || exponent > RSA_EXPONENT_MAX || exponent % 2n === 0n) {
+    return `an RSA public exponent of ${exponent} is not accepted; allowed: odd, ${RSA_EXPONENT_MIN} to ${RSA_EXPONENT_MAX}`
+  }
+  return undefined
+}
+
+/** Names the library cannot read (otherName, for instance) count as a name that is not a device's: they bind nobody. */
+function namesOf(request: InstanceType<typeof x509.Pkcs10CertificateRequest>): Pick<ProvenCsr, 'commonNames' | 'alternativeNames'> {
+  const commonNames = request.subjectName.getField('CN')
+  try {
+    const extension = request.extensions.find((candidate) => candidate.type === SUBJECT_ALTERNATIVE_NAME)
+    if (extension === undefined) return { commonNames, alternativeNames: [] }
+    const names = extension instanceof x509.SubjectAlternativeNameExtension ? extension.names.items : []
+    const identities = names.map((name) => (name.type === 'url' ? identityOfUri(name.value) : undefined))
+    return { commonNames, alternativeNames: identities.length === 0 ? [undefined] : identities }
+  } catch {
+    return { commonNames, alternativeNames: [undefined] }
+  }
+}
+
+function refuse(reason: CsrRefusal, detail: string): CsrCheck {
+  return { status: 'refused', reason, detail }
+}

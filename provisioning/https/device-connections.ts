@@ -1,0 +1,45 @@
+import type { TLSSocket } from 'node:tls'
+import type { CertificateCredential } from '../doors/enrolment.ts'
+
+interface Connection {
+  socket: TLSSocket
+  serial: string
+}
+
+/** Open HTTPS connections by device, so that a revoked one is cut off at once. Bounded by the listener's connection limit. */
+export class DeviceConnections {
+  readonly #byDevice = new Map<string, Set<Connection>>()
+
+  get size(): number {
+    let size = 0
+    for (const connections of this.#byDevice.values()) size += connections.size
+    return size
+  }
+
+  add(socket: TLSSocket, credential: CertificateCredential): void {
+    const key = keyOf(credential.tenant, credential.device)
+    const connection = { socket, serial: credential.serial }
+    const connections = this.#byDevice.get(key) ?? new Set()
+    connections.add(connection)
+    this.#byDevice.set(key, connections)
+    socket.once('close', () => {
+      connections.delete(connection)
+      if (connections.size === 0 && this.#byDevice.get(key) === connections) this.#byDevice.delete(key)
+    })
+  }
+
+  /** Ends the device's connections, or only those of one certificate; answers how many. */
+  expel(tenant: string, device: string, serial?: string): number {
+    let count = 0
+    for (const connection of this.#byDevice.get(keyOf(tenant, device)) ?? []) {
+      if (serial !== undefined && connection.serial !== serial) continue
+      connection.socket.destroy()
+      count++
+    }
+    return count
+  }
+}
+
+function keyOf(tenant: string, device: string): string {
+  return `${tenant}/${device}`
+}

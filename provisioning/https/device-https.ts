@@ -1,0 +1,131 @@
+import fastify, { type FastifyInstance } from 'fastify'
+import type { Server } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { Counter } from 'prom-client'
+import type { RegistryView } from '../../contracts/registry-view.ts'
+import type { UplinkSink } from '../../contracts/uplink.ts'
+import { newId } from '../../kernel/ids.ts'
+import type { Logger } from '../../kernel/log.ts'
+import type { Metrics } from '../../kernel/metrics.ts'
+import type { Service } from '../../kernel/service.ts'
+import type { Clock } from '../../kernel/time.ts'
+import { TLS_INTERMEDIATE, type TlsMaterial } from '../../kernel/tls.ts'
+import type { CertificateAuthority } from '../ca/authority.ts'
+import { readClientCertificate, type ClientCertificate } from './client-certificate.ts'
+import type { ProvisioningConfig } from '../config.ts'
+import { DeviceConnections } from './device-connections.ts'
+import type { Enrolment } from '../doors/enrolment.ts'
+import { addEstRoutes } from '../doors/est-routes.ts'
+import { closeWithin, listenPlainly, trackSockets } from './listener.ts'
+import { answerPlainErrors } from './plain-errors.ts'
+import type { ServerCertificate } from '../ca/server-certificate.ts'
+import { addTelemetryRoute } from './telemetry-route.ts'
+
+export interface DeviceHttpsOptions {
+  authority: CertificateAuthority
+  serverCertificate: ServerCertificate
+  enrolment: Enrolment
+  registryView: RegistryView
+  uplinkSink: UplinkSink
+  config: ProvisioningConfig
+  clock: Clock
+  log: Logger
+  metrics: Metrics
+}
+
+/** The device HTTPS listener: EST and HTTPS ingest. It asks for a client certificate and does not require one. */
+export class DeviceHttps implements Service {
+  readonly name = 'device-https'
+  readonly #options: DeviceHttpsOptions
+  readonly #handshakesTotal: Counter<'outcome'>
+  readonly #connections = new DeviceConnections()
+  /** Judged once per connection, not per request. */
+  readonly #clients = new WeakMap<TLSSocket, ClientCertificate>()
+  #app: FastifyInstance<Server> | undefined
+  #sockets: ReadonlySet<Socket> = new Set()
+  #unsubscribe: (() => void)[] = []
+
+  constructor(options: DeviceHttpsOptions) {
+    this.#options = options
+    this.#handshakesTotal = options.metrics.counter(
+      'provisioning_https_handshakes_total',
+      'TLS handshakes by what came of them and of the client certificate.',
+      ['outcome'],
+    )
+  }
+
+  /** Throws EnvironmentError PORT_IN_USE or LISTEN_FAILED naming host and port. */
+  async start(): Promise<void> {
+    if (this.#app !== undefined) return
+    const { config, registryView, serverCertificate, log } = this.#options
+    const app = this.#build(serverCertificate.material)
+    await listenPlainly(app, config.httpsHost, config.httpsPort, 'FLEETPULSE_HTTPS_PORT')
+    this.#app = app
+    this.#unsubscribe = [
+      // New handshakes get the new certificate, sessions under way keep theirs.
+      serverCertificate.onServerCertificate((material) => app.server.setSecureContext(secureContext(material))),
+      registryView.onExpelled(({ tenant, device, serial, reason }) => {
+        const count = this.#connections.expel(tenant, device, serial)
+        if (count > 0) log.info({ tenant, device, serial, reason, count }, 'HTTPS connections closed')
+      }),
+    ]
+    log.info({ host: config.httpsHost, port: this.port }, 'device HTTPS listens')
+  }
+
+  /** Lets requests in flight finish within `drainTimeoutMs`, then closes. */
+  async stop(): Promise<void> {
+    const app = this.#app
+    this.#app = undefined
+    for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe()
+    if (app !== undefined) await closeWithin(app, this.#sockets, this.#options.clock, this.#options.config.drainTimeoutMs)
+  }
+
+  /** The bound port; 0 when stopped. */
+  get port(): number {
+    return (this.#app?.server.address() as AddressInfo | null | undefined)?.port ?? 0
+  }
+
+  #build(material: TlsMaterial): FastifyInstance<Server> {
+    const { authority, clock, config, enrolment, log, metrics, registryView, uplinkSink } = this.#options
+    const app = fastify({
+      https: { ...secureContext(material), requestCert: true, rejectUnauthorized: false, handshakeTimeout: config.requestTimeoutMs },
+      bodyLimit: config.estBodyBytesMax,
+      requestTimeout: config.requestTimeoutMs,
+      keepAliveTimeout: config.keepAliveTimeoutMs,
+      forceCloseConnections: 'idle',
+      genReqId: () => newId(clock.nowMs()),
+    })
+    app.server.maxConnections = config.connectionsMax
+    this.#sockets = trackSockets(app.server)
+    app.server.on('secureConnection', (socket) => this.#meet(socket))
+    app.server.on('tlsClientError', () => this.#handshakesTotal.inc({ outcome: 'failed' }))
+    answerPlainErrors(app, log)
+    app.removeAllContentTypeParsers()
+    app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+    const clientOf = (request: { raw: { socket: unknown } }): ClientCertificate => this.#clientOf(request.raw.socket as TLSSocket)
+    addEstRoutes(app, { authority, enrolment, clientOf, estBodyBytesMax: config.estBodyBytesMax })
+    addTelemetryRoute(app, { ...config, registryView, uplinkSink, clock, log, metrics, clientOf })
+    return app
+  }
+
+  #meet(socket: TLSSocket): void {
+    const client = readClientCertificate(socket)
+    this.#clients.set(socket, client)
+    this.#handshakesTotal.inc({ outcome: client.status })
+    if (client.status === 'verified') this.#connections.add(socket, client.credential)
+    if (client.status === 'refused')
+      this.#options.log.warn({ reason: client.reason, remote: socket.remoteAddress }, 'client certificate refused')
+  }
+
+  #clientOf(socket: TLSSocket): ClientCertificate {
+    const client = this.#clients.get(socket) ?? { status: 'absent' }
+    const isOver = client.status === 'verified' && client.notAfterMs < this.#options.clock.nowMs()
+    return isOver ? { status: 'refused', reason: 'the client certificate has expired' } : client
+  }
+}
+
+/** Mozilla's intermediate profile; the trust holds the issuing CA too, so that a device may send its leaf alone. */
+function secureContext(material: TlsMaterial): typeof TLS_INTERMEDIATE & { key: string; cert: string; ca: string } {
+  return { ...TLS_INTERMEDIATE, key: material.keyPem, cert: material.certChainPem, ca: material.caPem }
+}
