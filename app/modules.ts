@@ -149,7 +149,9 @@ export const MODULES: ModuleTable = {
         documents: parts.documents,
         tls: () => (parts as Partial<Parts>).edgeCertificate?.material ?? context.tls(),
         // Only shared documents can have another edge beside this one.
-        ...(context.config.platform.documentsEngine === 'lmdb' ? {} : { edge: { id: context.processId, eventLog: parts.eventLog } }),
+        ...(context.config.platform.documentsEngine === 'lmdb'
+          ? { downlinks: parts.eventLog }
+          : { edge: { id: context.processId, eventLog: parts.eventLog } }),
         onSession: announceSessions(parts.eventLog, context.log),
       }),
   },

@@ -24,6 +24,7 @@ import { Edge } from './edges/edge.ts'
 import { Expulsion } from './expulsion.ts'
 import { IntakeBudget } from './intake-budget.ts'
 import { LeftWills } from './left-wills.ts'
+import { LoneDownlinks } from './lone-downlinks.ts'
 import { createMqttsListener, type DeviceListener } from './mqtts-listener.ts'
 import { sessionIdOfTopic, topicGroupOf } from './names.ts'
 import { DeadlineWheel } from './packets/deadline-wheel.ts'
@@ -51,6 +52,8 @@ export interface SessionEvent {
   device: string
   listener: ListenerName
   remoteAddress: string
+  /** Of the certificate that it showed, upper-case hex. */
+  serial: string
   /** Epoch ms. */
   at: number
   /** The same for both ends of one connection. */
@@ -71,9 +74,11 @@ export interface BrokerOptions {
   random?: Random
   /**
    * This edge among others over the same documents and event log: `id` is the data folder's, the same after every start; `eventLog` carries
-   * messages to devices (`downlink/1` on topic `commands`). Without it the broker is alone on its documents and follows no topic.
+   * messages to devices (`downlink/1` on topic `commands`). Without it the broker is alone on its documents.
    */
   edge?: { id: string; eventLog: EventLog }
+  /** For a broker that is alone on its documents: the event log whose topic `commands` carries messages to devices (`downlink/1`). */
+  downlinks?: EventLog
   /** Told of every session's begin and end; may not throw. */
   onSession?: (event: SessionEvent) => void
 }
@@ -106,6 +111,7 @@ export class Broker implements Service {
   readonly #deadlines: DeadlineWheel
   readonly #listeners: Partial<Record<ListenerName, DeviceListener>> = {}
   #ports: BrokerPorts | undefined
+  #downlinks: LoneDownlinks | undefined
   #sweep: Timer | undefined
   #unfollow: (() => void) | undefined
   #state: 'new' | 'running' | 'stopped' = 'new'
@@ -182,6 +188,7 @@ export class Broker implements Service {
       await this.#edge?.open()
       await this.#broker.start()
       this.#edge?.run()
+      await this.#followDownlinks()
       if (this.#edge !== undefined) this.#leftWills.say(this.#persistence.wills.clientIds(), this.#broker.id)
       this.#ports = await this.#openListeners()
     } catch (error) {
@@ -207,6 +214,7 @@ export class Broker implements Service {
     this.#sweep?.cancel()
     this.#unfollow?.()
     for (const listener of Object.values(this.#listeners)) listener.door.shut()
+    await this.#downlinks?.stop()
     await this.#drain()
     await this.#broker.stop()
     await this.#drain()
@@ -243,6 +251,16 @@ export class Broker implements Service {
   /** Is the device connected to this edge now? */
   isConnected(tenant: string, device: string): boolean {
     return this.#broker.isLive(`${tenant}/${device}`)
+  }
+
+  async #followDownlinks(): Promise<void> {
+    const { downlinks: eventLog, clock, log, config } = this.#options
+    if (eventLog === undefined || this.#edge !== undefined) return
+    this.#downlinks = new LoneDownlinks({
+      ...{ eventLog, clock, log, config: config.edges },
+      deliver: (clientId, downlink, place) => this.#commands.deliver(clientId, downlink, place),
+    })
+    await this.#downlinks.start()
   }
 
   #createPersistence(refusedClients: WeakSet<object>): DocumentsPersistence {
@@ -379,10 +397,10 @@ export class Broker implements Service {
   }
 
   #tell(kind: SessionEvent['kind'], session: DeviceSession): void {
-    const { tenant, device } = session.identity
+    const { tenant, device, serial } = session.identity
     const { listener, remoteAddress, correlationId } = session
     this.#options.log.debug({ tenant, device, listener, remoteAddress, correlationId }, `device ${kind}`)
-    this.#options.onSession?.({ kind, tenant, device, listener, remoteAddress, at: this.#options.clock.nowMs(), correlationId })
+    this.#options.onSession?.({ kind, tenant, device, serial, listener, remoteAddress, at: this.#options.clock.nowMs(), correlationId })
   }
 
   async #expireSessions(): Promise<void> {

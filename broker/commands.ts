@@ -22,7 +22,7 @@ export type DownlinkResult =
   | { status: 'queue-full'; reason: 'session-queue-full' | 'all-queues-full' }
 
 /** What may be sent to a device, below `devices/{device}/`. */
-const DOWN_PATH = /^(commands\/[^/+#\0]{1,128}|twin\/desired)$/
+const DOWN_PATH = /^(commands\/[^/+#\0]{1,128}|twin\/desired|certificate)$/
 
 /** Room for topic and header beside a payload in the largest packet. */
 const TOPIC_ROOM_BYTES = 512
@@ -104,7 +104,7 @@ export class Commands {
   #check(path: string, payload: Uint8Array): void {
     if (!DOWN_PATH.test(path)) {
       throw new InvalidInputError(`"${path}" is not a topic for messages to a device`, {
-        remedy: 'Use commands/{id}, where the id has no slash or wildcard, or twin/desired.',
+        remedy: 'Use commands/{id}, where the id has no slash or wildcard, twin/desired or certificate.',
       })
     }
     if (payload.byteLength > this.#payloadBytesMax) {

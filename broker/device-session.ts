@@ -25,7 +25,7 @@ export interface UplinkPacket {
 
 /** Whoever an uplink is from: a connection, or a device that left a will behind. */
 export interface Speaker {
-  readonly identity: { readonly tenant: string; readonly device: string }
+  readonly identity: { readonly tenant: string; readonly device: string; readonly serial?: string }
   readonly principal: Principal
   readonly context: { tenant: string; device: string; listener?: string; remoteAddress?: string }
   readonly expelled: string | undefined

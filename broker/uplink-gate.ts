@@ -144,15 +144,17 @@ export class UplinkGate {
   }
 
   #append(of: UplinkLane, speaker: Speaker, packet: UplinkPacket, path: string, done: Done): void {
-    const { tenant, device } = speaker.identity
+    const { tenant, device, serial } = speaker.identity
     const payload = packet.payload as Buffer
     const sequence = this.#sequence++
     const startedMs = sequence % LATENCY_SAMPLE === 0 ? this.#clock.monotonicMs() : -1
+    const receivedAt = this.#clock.nowMs()
+    const correlationId = this.#runPrefix + sequence.toString(36)
     this.#counters.add('publishes', 1)
     this.#counters.add('bytes', payload.length)
     this.#road.send(
       of,
-      { tenant, device, path, payload, receivedAt: this.#clock.nowMs(), correlationId: this.#runPrefix + sequence.toString(36) },
+      { tenant, device, ...(serial === undefined ? {} : { serial }), path, payload, receivedAt, correlationId },
       (error) => {
         if (error === undefined && packet.retain) this.#retainFirst(speaker, packet, startedMs, done)
         else this.#settle(speaker, startedMs, error, done)

@@ -33,8 +33,8 @@ export function authorise(principal: Principal, action: Action, resource: Resour
 const OPERATOR_WRITES = new Set(['alerts', 'devices', 'rejected', 'webhooks'])
 const SECRET_KINDS = new Set(['users', 'api-keys', 'audit', 'enrolment-tokens'])
 
-const UP = /^(telemetry|events|status|commands\/[^/+#]+\/result|twin\/reported)$/
-const DOWN = /^(commands\/.+|twin\/.+|#)$/
+const UP = /^(telemetry|events|status|commands\/[^/+#]+\/result|twin\/reported|certificate\/renew)$/
+const DOWN = /^(commands\/.+|twin\/.+|certificate|#)$/
 
 function authoriseDevice(device: string, action: Action, resource: Resource): boolean {
   if (action === 'connect') return resource.kind === 'session' && resource.id === device

@@ -5,9 +5,11 @@
 export interface DeviceMessage {
   tenant: string
   device: string
-  kind: 'event' | 'status' | 'command-result' | 'twin-reported' | 'connected' | 'disconnected'
+  kind: 'event' | 'status' | 'command-result' | 'twin-reported' | 'certificate-renew' | 'certificate-used' | 'connected' | 'disconnected'
   receivedAt: number
   correlationId: string
+  /** Of `connected`, `certificate-used` (by HTTPS) and `certificate-renew`: the certificate that the device showed, upper-case hex. */
+  serial?: string
   /** Command id for `command-result`. */
   commandId?: string
   /** Payload when it is JSON. */

@@ -8,7 +8,7 @@ import { Type, type Static } from 'typebox'
 export const DownlinkSchema = Type.Object({
   tenant: Type.String(),
   device: Type.String(),
-  /** Below `devices/{device}/`: `commands/{id}` or `twin/desired`. */
+  /** Below `devices/{device}/`: `commands/{id}`, `twin/desired` or `certificate`. */
   path: Type.String(),
   payloadBase64: Type.String(),
   /** The topic keeps it for whoever subscribes later. */

@@ -9,6 +9,8 @@ export interface Uplink {
   device: string
   path: string
   payload: Uint8Array
+  /** The certificate that the device showed, upper-case hex; absent where it showed none (a will left behind, another broker). */
+  serial?: string
   /** The topic it came on, where that is not `devices/{device}/{path}`. */
   topic?: string
   /** Epoch ms at which the packet was read. */

@@ -7,7 +7,7 @@ import type { Clock } from '../kernel/time.ts'
 import type { Consumer, EventLog, LogRecord } from '../storage/event-log/event-log.ts'
 import { registryConfig, type RegistryConfig } from './config.ts'
 import type { Registry } from './registry.ts'
-import { TopicFollower } from './topic-follower.ts'
+import { TopicFollower } from '../storage/event-log/topic-follower.ts'
 
 const GROUP = 'registry'
 

@@ -14,7 +14,7 @@ import type { EventLog, LogRecord } from '../storage/event-log/event-log.ts'
 import { openRegistryCollections, type RegistryCollections } from './collections.ts'
 import { registryConfig, type RegistryConfig } from './config.ts'
 import { KnownDevices } from './known-devices.ts'
-import { TopicFollower } from './topic-follower.ts'
+import { TopicFollower } from '../storage/event-log/topic-follower.ts'
 
 type Expelled = Parameters<Parameters<RegistryView['onExpelled']>[0]>[0]
 

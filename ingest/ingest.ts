@@ -178,7 +178,7 @@ export class Ingest implements Service, UplinkSink, SetAsideSink {
     this.#batch.add(TOPICS.rejected, encodeRejected(uplink, rejection, bytes, decoded, this.#options.config.rejectedPayloadBytesMax))
   }
 
-  /** Events, status, command results and reported twins: kept as they came, JSON or not. */
+  /** Events, status, command results, reported twins and requests for a new certificate: kept as they came, JSON or not. */
   #acceptMessage(uplink: Uplink, done: Done): void {
     const message = deviceMessage(uplink)
     if (message === null) {
@@ -213,6 +213,7 @@ function deviceMessage(uplink: Uplink): DeviceMessage | null {
   if (uplink.path === 'events') return { ...base, kind: 'event' }
   if (uplink.path === 'status') return { ...base, kind: 'status' }
   if (uplink.path === 'twin/reported') return { ...base, kind: 'twin-reported' }
+  if (uplink.path === 'certificate/renew') return { ...base, kind: 'certificate-renew', ...(uplink.serial === undefined ? {} : { serial: uplink.serial }) }
   const result = RESULT.exec(uplink.path)
   return result === null ? null : { ...base, kind: 'command-result', commandId: result[1] as string }
 }

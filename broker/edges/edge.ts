@@ -1,16 +1,16 @@
 import type { Counter, Histogram } from 'prom-client'
-import { DOWNLINK, DownlinkSchema, type Downlink } from '../../contracts/downlink.ts'
+import { DOWNLINK, type Downlink } from '../../contracts/downlink.ts'
 import { TOPICS } from '../../contracts/topics.ts'
-import { jsonBytes, utf8Text } from '../../kernel/bytes.ts'
+import { jsonBytes } from '../../kernel/bytes.ts'
 import { describeError, EnvironmentError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import { LATENCY_BUCKETS_S, type Metrics } from '../../kernel/metrics.ts'
 import { withTimeout } from '../../kernel/retry.ts'
-import { compileSchema } from '../../kernel/schema.ts'
 import { every, type Clock, type Timer } from '../../kernel/time.ts'
 import type { Documents } from '../../storage/documents/documents.ts'
 import type { EventLog, LogRecord } from '../../storage/event-log/event-log.ts'
 import type { Ownership } from '../persistence/documents-persistence.ts'
+import { downlinkOf, readJson } from '../downlink-record.ts'
 import type { LogPlace } from '../persistence/log-place.ts'
 import { CommandFeed } from './command-feed.ts'
 import type { EdgesConfig } from './config.ts'
@@ -49,8 +49,6 @@ export interface EdgeOptions {
   mirror: SeatMirror
   host: EdgeHost
 }
-
-const checkDownlink = compileSchema(DownlinkSchema)
 
 /** Renewals, and looks at the others, within the time of one lease. */
 const TURNS_PER_LEASE = 3
@@ -227,12 +225,11 @@ export class Edge implements Ownership {
 
   async #onDownlink(record: LogRecord, isLate: boolean): Promise<void> {
     const { key, partition, offset } = record
-    const checked = checkDownlink(readJson(record))
-    if (checked.status === 'invalid' || key !== `${checked.value.tenant}/${checked.value.device}`) {
+    const downlink = downlinkOf(record)
+    if (downlink === undefined) {
       this.#options.log.error({ partition, offset }, 'unreadable command passed over')
       return
     }
-    const downlink = checked.value
     if (!this.#seats.held.has(key)) {
       // A retained message is kept for a device that nobody holds yet, too.
       if (!downlink.retain || !(await this.#seats.claim(key))) return
@@ -272,14 +269,5 @@ export class Edge implements Ownership {
   #background(what: string, work: Promise<unknown>): void {
     const done = work.catch((error: unknown) => this.#options.log.warn({ what, error: describeError(error) }, 'failed, trying again'))
     this.#working = Promise.all([this.#working, done])
-  }
-}
-
-function readJson(record: LogRecord): unknown {
-  try {
-    return JSON.parse(utf8Text(record.value))
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
   }
 }

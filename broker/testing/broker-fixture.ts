@@ -13,6 +13,7 @@ import { compileSchema } from '../../kernel/schema.ts'
 import { sleep, systemClock } from '../../kernel/time.ts'
 import type { TlsMaterial } from '../../kernel/tls.ts'
 import type { Documents } from '../../storage/documents/documents.ts'
+import type { EventLog } from '../../storage/event-log/event-log.ts'
 import { openTemporaryLog, topicSpec, type TemporaryLog } from '../../storage/event-log/temporary-log.ts'
 import { Broker, type SessionEvent } from '../broker.ts'
 import { brokerConfigSchema, type BrokerConfig } from '../config.ts'
@@ -108,6 +109,8 @@ export class SinkDouble implements UplinkSink {
 export interface FixtureOptions {
   config?: object
   log?: Logger
+  /** Alone on its documents: no other edge can be beside it. */
+  alone?: boolean
 }
 
 /** A broker with everything around it; what it opened is closed by `close`. */
@@ -121,6 +124,7 @@ export class BrokerFixture {
   #eventLog: TemporaryLog
   readonly log: Logger
   readonly config: BrokerConfig
+  readonly #alone: boolean
   metrics = new Metrics()
   broker: Broker
   material: TlsMaterial
@@ -138,7 +142,12 @@ export class BrokerFixture {
     this.#eventLog = world.eventLog
     this.log = options.log ?? silentLogger
     this.config = brokerConfig(options.config)
+    this.#alone = options.alone ?? false
     this.broker = this.#create()
+  }
+
+  get eventLog(): EventLog {
+    return this.#eventLog.log
   }
 
   static async open(options: FixtureOptions = {}): Promise<BrokerFixture> {
@@ -260,7 +269,7 @@ export class BrokerFixture {
       registry: this.registry,
       uplinks: this.sink,
       documents: this.documents,
-      edge: { id: 'edge-1', eventLog: this.#eventLog.log },
+      ...(this.#alone ? { downlinks: this.eventLog } : { edge: { id: 'edge-1', eventLog: this.eventLog } }),
       onSession: (event) => this.sessions.push(event),
     })
   }

@@ -1,7 +1,7 @@
-import { describeError } from '../kernel/errors.ts'
-import type { Logger } from '../kernel/log.ts'
-import { sleep, type Clock } from '../kernel/time.ts'
-import type { Consumer, ConsumerOptions, EventLog, LogRecord } from '../storage/event-log/event-log.ts'
+import { describeError } from '../../kernel/errors.ts'
+import type { Logger } from '../../kernel/log.ts'
+import { sleep, type Clock } from '../../kernel/time.ts'
+import type { Consumer, ConsumerOptions, EventLog, LogRecord } from './event-log.ts'
 
 export interface TopicFollowerOptions {
   eventLog: EventLog

@@ -1,0 +1,23 @@
+import { DownlinkSchema, type Downlink } from '../contracts/downlink.ts'
+import { utf8Text } from '../kernel/bytes.ts'
+import { compileSchema } from '../kernel/schema.ts'
+import type { LogRecord } from '../storage/event-log/event-log.ts'
+
+const checkDownlink = compileSchema(DownlinkSchema)
+
+/** The message to a device that a record holds; undefined when it holds none, or its key names another device. */
+export function downlinkOf(record: LogRecord): Downlink | undefined {
+  const checked = checkDownlink(readJson(record))
+  if (checked.status === 'invalid' || record.key !== `${checked.value.tenant}/${checked.value.device}`) return undefined
+  return checked.value
+}
+
+/** What a record says; undefined when it is not JSON. */
+export function readJson(record: LogRecord): unknown {
+  try {
+    return JSON.parse(utf8Text(record.value))
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}

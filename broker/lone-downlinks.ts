@@ -1,0 +1,77 @@
+import { DOWNLINK, type Downlink } from '../contracts/downlink.ts'
+import { TOPICS } from '../contracts/topics.ts'
+import type { Logger } from '../kernel/log.ts'
+import type { Clock } from '../kernel/time.ts'
+import type { Consumer, EventLog, LogRecord } from '../storage/event-log/event-log.ts'
+import { TopicFollower } from '../storage/event-log/topic-follower.ts'
+import { downlinkOf } from './downlink-record.ts'
+import type { EdgesConfig } from './edges/config.ts'
+import type { LogPlace } from './persistence/log-place.ts'
+
+const GROUP = 'broker-downlinks'
+
+export interface LoneDownlinksOptions {
+  eventLog: EventLog
+  clock: Clock
+  log: Logger
+  config: Pick<EdgesConfig, 'followRecordsMax' | 'followWaitMs' | 'followRetryMs'>
+  /** Resolves when the message is durable where it must be; delivery goes on by itself. */
+  deliver: (clientId: string, downlink: Downlink, place: LogPlace) => Promise<void>
+}
+
+/**
+ * Topic `commands` for a broker that is alone on its documents: it holds every device, so it delivers everything, and its place in the
+ * topic is a committed offset. After a crash the last messages are read again; queues know those that they have.
+ */
+export class LoneDownlinks {
+  readonly #options: LoneDownlinksOptions
+  #follower: TopicFollower | undefined
+
+  constructor(options: LoneDownlinksOptions) {
+    this.#options = options
+  }
+
+  async start(): Promise<void> {
+    if (this.#follower !== undefined) return
+    const { eventLog, clock, log, config } = this.#options
+    this.#follower = await TopicFollower.join({
+      eventLog,
+      clock,
+      log,
+      consumer: { group: GROUP, topic: TOPICS.commands, from: 'earliest' },
+      recordsMax: config.followRecordsMax,
+      retryMs: config.followRetryMs,
+      waitMs: () => config.followWaitMs,
+      onRecords: (records, consumer, signal) => this.#handle(records, consumer, signal),
+    })
+    this.#follower.run()
+  }
+
+  async stop(): Promise<void> {
+    await this.#follower?.stop()
+    this.#follower = undefined
+  }
+
+  /** Offsets are committed when all of it is delivered or queued; what fails is polled again. */
+  async #handle(records: readonly LogRecord[], consumer: Consumer, signal: AbortSignal): Promise<void> {
+    if (records.length === 0) return
+    try {
+      for (const record of records) {
+        if (signal.aborted) return
+        await this.#deliver(record)
+      }
+      await consumer.commit(new Map(records.map((record) => [record.partition, record.offset + 1])))
+    } catch (error) {
+      if (!signal.aborted) for (const record of records.toReversed()) consumer.seek(record.partition, record.offset)
+      throw error
+    }
+  }
+
+  async #deliver(record: LogRecord): Promise<void> {
+    if (record.schema !== DOWNLINK) return
+    const { key, partition, offset } = record
+    const downlink = downlinkOf(record)
+    if (downlink === undefined) this.#options.log.error({ partition, offset }, 'unreadable command passed over')
+    else await this.#options.deliver(key, downlink, { partition, offset })
+  }
+}
