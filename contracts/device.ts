@@ -29,6 +29,30 @@ export const DeviceStateSchema = Type.Union([
 ])
 export type DeviceState = Static<typeof DeviceStateSchema>
 
+/** A step of a device's life: who, why and when. */
+export const DeviceTransitionSchema = Type.Object({
+  /** Number of the step in the device's life, from 1 without gaps. */
+  step: Type.Integer({ minimum: 1 }),
+  from: Type.Union([DeviceStateSchema, Type.Null()], { description: 'null: it was not known before' }),
+  to: DeviceStateSchema,
+  at: Type.Integer({ description: 'epoch ms' }),
+  by: Type.String({ description: '`user:NAME`, `device:ID` or `system`' }),
+  why: Type.Union([Type.String(), Type.Null()], { description: 'null: no reason was given' }),
+  /** Address the request came from, where there was one. */
+  origin: Type.Optional(Type.String()),
+})
+export type DeviceTransition = Static<typeof DeviceTransitionSchema>
+
+/** May a device in this state open a connection? One that is being decommissioned may: its wipe command has to reach it. */
+export function mayConnect(state: DeviceState): boolean {
+  return state !== 'suspended' && state !== 'decommissioned'
+}
+
+/** May a device in this state be given a certificate? */
+export function mayEnrol(state: DeviceState): boolean {
+  return mayConnect(state) && state !== 'decommissioning'
+}
+
 /** A registry document; `id` is unique within its tenant. */
 export const DeviceSchema = Type.Object({
   id: Type.String({ pattern: DEVICE_ID_PATTERN }),

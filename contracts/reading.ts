@@ -47,6 +47,7 @@ export const REJECT_REASONS = [
   'array-too-long',
   'unknown-device',
   'device-refused',
+  'quarantined',
   'bad-topic',
 ] as const
 export type RejectReason = (typeof REJECT_REASONS)[number]

@@ -6,10 +6,11 @@ export type Actor = string
 export type Registration =
   | { status: 'registered'; device: Device; created: boolean }
   /** `unknown-type`: no such device type in the tenant. `other-type`: the device exists and is of another type. */
-  | { status: 'refused'; reason: 'unknown-type' | 'other-type' | 'decommissioned' }
+  | { status: 'refused'; reason: 'unknown-type' | 'other-type' | 'decommissioning' | 'decommissioned' }
 
 export type Provisioning =
-  { status: 'provisioned'; device: Device } | { status: 'refused'; reason: 'unknown-device' | 'suspended' | 'decommissioned' }
+  | { status: 'provisioned'; device: Device }
+  | { status: 'refused'; reason: 'unknown-device' | 'suspended' | 'decommissioning' | 'decommissioned' }
 
 /**
  * What the enrolment doors ask of the device registry. Both calls are idempotent, safe to race with themselves, and durable before

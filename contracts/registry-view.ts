@@ -1,4 +1,4 @@
-import type { Device, DeviceType } from './device.ts'
+import type { Device, DeviceState, DeviceType } from './device.ts'
 
 export type Admission =
   | { status: 'admitted'; device: Device }
@@ -11,6 +11,8 @@ export type Admission =
 export interface RegistryView {
   /** May this certificate's device connect? `serial` in upper-case hex. */
   admit(tenant: string, device: string, serial: string): Admission
+  /** Where a known device is in its life; undefined for an unknown one. */
+  stateOf(tenant: string, device: string): DeviceState | undefined
   /** The type of a known device; undefined for an unknown one. */
   typeOf(tenant: string, device: string): DeviceType | undefined
   /**

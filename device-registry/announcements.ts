@@ -1,3 +1,5 @@
+import type { AuditTrail } from '../contracts/audit.ts'
+import type { DeviceTransition } from '../contracts/device.ts'
 import { DEVICE_EVENT, type DeviceEvent } from '../contracts/device-event.ts'
 import { deviceKey, TOPICS } from '../contracts/topics.ts'
 import { jsonBytes } from '../kernel/bytes.ts'
@@ -7,6 +9,7 @@ import type { Clock, Timer } from '../kernel/time.ts'
 import type { Collection, Stored } from '../storage/documents/documents.ts'
 import type { EventLog } from '../storage/event-log/event-log.ts'
 import type { DeviceDocument, DeviceTypeDocument, Kept, RegistryCollections } from './collections.ts'
+import { actOf } from './steps.ts'
 
 export interface AnnouncementsOptions {
   collections: RegistryCollections
@@ -14,6 +17,8 @@ export interface AnnouncementsOptions {
   clock: Clock
   log: Logger
   retryMs: number
+  /** Where the steps of devices are recorded; without it nothing is owed to it. */
+  audit: AuditTrail | undefined
 }
 
 /** Documents announced per search for owed ones. */
@@ -23,6 +28,7 @@ const OWED_PAGE_DOCUMENTS = 200
  * Tells `device-events` what changed, at least once. A change is written with `announced: false`; its event is appended; then the mark is
  * taken away, unless a newer change has set it again. Whatever comes between leaves the mark, and `settle` makes up for it: at
  * start, and after a while when the log failed. An event tells that something changed; readers look the document up.
+ * The audit trail is owed the steps of devices in the same way (`unaudited`): at least once, each with its number.
  */
 export class Announcements {
   readonly #options: AnnouncementsOptions
@@ -34,11 +40,15 @@ export class Announcements {
     this.#options = options
   }
 
-  /** Resolves when the event is durable. When the log fails it throws, and the event goes out later all the same. */
-  async device(document: DeviceDocument & Stored): Promise<void> {
+  /**
+   * Resolves when the event is durable, and `step`, if that is what changed, is in the audit trail. When one of them fails it throws, and
+   * both are made up for later all the same.
+   */
+  async device(document: DeviceDocument & Stored, step?: DeviceTransition): Promise<void> {
     const { tenant, id, type, state } = document
     const event: DeviceEvent = { event: 'device-changed', tenant, device: id, type, state, at: document.updatedAt }
     await this.#announce(this.#options.collections.devices, document, deviceKey(tenant, id), event)
+    if (step !== undefined) await this.#audit(document, [step])
   }
 
   /** As `device`. */
@@ -58,9 +68,17 @@ export class Announcements {
     while (!this.#stopped) {
       const owedDevices = await owed(devices)
       const owedTypes = await owed(types)
-      if (owedDevices.length + owedTypes.length === 0) return
+      const unaudited =
+        this.#options.audit === undefined ? [] : await devices.find({ unaudited: { $gt: 0 } }, { limit: OWED_PAGE_DOCUMENTS })
+      if (owedDevices.length + owedTypes.length + unaudited.length === 0) return
       for (const document of owedDevices) await this.device(document)
       for (const document of owedTypes) await this.type(document)
+      for (const document of unaudited) {
+        await this.#audit(
+          document,
+          (document.history ?? []).filter(({ step }) => document.unaudited?.includes(step) === true),
+        )
+      }
     }
   }
 
@@ -79,6 +97,20 @@ export class Announcements {
     try {
       await this.#options.eventLog.append(TOPICS.deviceEvents, [{ key, schema: DEVICE_EVENT, value: jsonBytes(event) }])
       await collection.update(document._id, { $set: { announced: true } }, document.version)
+    } catch (error) {
+      this.#settleLater()
+      throw error
+    }
+  }
+
+  async #audit({ _id, tenant, id }: DeviceDocument & Stored, steps: readonly DeviceTransition[]): Promise<void> {
+    const { audit, collections } = this.#options
+    if (audit === undefined) return
+    try {
+      for (const step of steps) {
+        await audit.record(actOf(tenant, id, step))
+        await collections.devices.update(_id, { $pull: { unaudited: step.step } })
+      }
     } catch (error) {
       this.#settleLater()
       throw error

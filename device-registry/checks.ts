@@ -1,6 +1,7 @@
 import { DeviceSchema, DeviceTypeSchema, type Device, type DeviceType } from '../contracts/device.ts'
 import { InvalidInputError } from '../kernel/errors.ts'
 import { compileSchema, type CheckResult } from '../kernel/schema.ts'
+import { WHY_CHARACTERS_MAX } from './steps.ts'
 
 const LABEL_NAME_CHARS_MAX = 64
 const LABEL_VALUE_CHARS_MAX = 256
@@ -25,6 +26,12 @@ export function checkLabels(labels: Readonly<Record<string, string>>, labelsMax:
       throw invalid(`labels.${name}`, `must be text of at most ${LABEL_VALUE_CHARS_MAX} characters`)
     }
   }
+}
+
+/** Throws InvalidInputError. */
+export function checkWhy(why: string | undefined): void {
+  if (why !== undefined && why.length > WHY_CHARACTERS_MAX)
+    throw invalid('why', `${why.length} characters, allowed are ${WHY_CHARACTERS_MAX}`)
 }
 
 /** Throws InvalidInputError naming each field. */

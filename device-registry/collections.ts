@@ -1,6 +1,7 @@
-import type { Device, DeviceType } from '../contracts/device.ts'
+import type { Device, DeviceTransition, DeviceType } from '../contracts/device.ts'
 import { ConflictError } from '../kernel/errors.ts'
 import type { Collection, Documents, Stored, Update } from '../storage/documents/documents.ts'
+import type { RoadState } from './transitions.ts'
 
 /** What the registry keeps beside a device or type. */
 export interface Kept {
@@ -9,7 +10,16 @@ export interface Kept {
   /** Grows by one with each change of the content; the store's own version also counts announcements. */
   revision: number
 }
-export type DeviceDocument = Device & Kept
+/** The steps of its life; absent in documents of before they were kept. */
+export interface KeptLife {
+  /** The last ones, oldest first. */
+  history?: DeviceTransition[]
+  /** Numbers of steps that the audit trail does not have yet. */
+  unaudited?: number[]
+  /** While it is suspended or quarantined: where it was before, and where it goes back to. */
+  heldFrom?: RoadState
+}
+export type DeviceDocument = Device & Kept & KeptLife
 export type DeviceTypeDocument = DeviceType & Kept
 
 export interface RegistryCollections {
@@ -26,6 +36,7 @@ export async function openRegistryCollections(documents: Documents): Promise<Reg
       { name: 'by-type', paths: ['tenant', 'type', 'id'] },
       { name: 'by-state', paths: ['tenant', 'state', 'id'] },
       { name: 'by-announced', paths: ['announced'] },
+      { name: 'by-unaudited', paths: ['unaudited'] },
     ],
   })
   const types = await documents.collection<DeviceTypeDocument>({
@@ -45,7 +56,9 @@ export function viewOf(document: DeviceDocument & Stored): View<Device>
 export function viewOf(document: DeviceTypeDocument & Stored): View<DeviceType>
 export function viewOf(document: (DeviceDocument | DeviceTypeDocument) & Stored): View<Device | DeviceType> {
   const { announced: _announced, _id, revision, ...content } = document
-  return { ...content, version: revision }
+  if (!('state' in content)) return { ...content, version: revision }
+  const { history: _history, unaudited: _unaudited, heldFrom: _heldFrom, ...device } = content
+  return { ...device, version: revision }
 }
 
 /** An update that changes content and leaves the change to be announced. */

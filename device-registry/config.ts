@@ -35,6 +35,12 @@ export const RegistryConfigSchema = Type.Object(
       maximum: 100_000,
       description: 'Documents fetched at once while the view loads and when many devices changed: bounds what is held twice.',
     }),
+    historyMax: Type.Integer({
+      default: 20,
+      minimum: 2,
+      maximum: 1_000,
+      description: 'Steps of its life (who, why, when) kept with each device, about 200 bytes each; the audit trail has all of them.',
+    }),
     labelsMax: Type.Integer({
       default: 64,
       minimum: 0,

@@ -81,6 +81,10 @@ export class FollowingRegistryView implements Service, RegistryView {
     return { status: 'admitted', device: known }
   }
 
+  stateOf(tenant: string, device: string): DeviceState | undefined {
+    return this.#known.device(tenant, device)?.state
+  }
+
   typeOf(tenant: string, device: string): DeviceType | undefined {
     const known = this.#known.device(tenant, device)
     return known === undefined ? undefined : this.#known.type(tenant, known.type)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
+import type { AuditedAct, AuditTrail } from '../contracts/audit.ts'
 import type { DeviceState } from '../contracts/device.ts'
 import { ConflictError, InvalidInputError, NotFoundError, type FleetpulseError } from '../kernel/errors.ts'
 import { VirtualClock } from '../kernel/time.ts'
@@ -113,12 +114,104 @@ it('moves devices along their life, and refuses other moves naming both states',
     return true
   })
   await registry.transition(TENANT, 'd1', 'active', BY)
+  await assert.rejects(
+    registry.transition(TENANT, 'd1', 'decommissioned', BY),
+    /active and cannot become decommissioned.*from: decommissioning/,
+  )
+  await registry.transition(TENANT, 'd1', 'decommissioning', BY)
+  assert.deepEqual(await registry.ensureRegistered(TENANT, 'd1', undefined, BY), { status: 'refused', reason: 'decommissioning' })
+  assert.deepEqual(await registry.markProvisioned(TENANT, 'd1', BY), { status: 'refused', reason: 'decommissioning' })
+  await assert.rejects(registry.transition(TENANT, 'd1', 'active', BY), hasCode('ILLEGAL_TRANSITION'))
   await registry.transition(TENANT, 'd1', 'decommissioned', BY)
   for (const to of ['registered', 'provisioned', 'active', 'suspended'] as const) {
     await assert.rejects(registry.transition(TENANT, 'd1', to, BY), hasCode('ILLEGAL_TRANSITION'))
   }
   assert.deepEqual(await registry.ensureRegistered(TENANT, 'd1', undefined, BY), { status: 'refused', reason: 'decommissioned' })
   assert.deepEqual(await registry.markProvisioned(TENANT, 'd1', BY), { status: 'refused', reason: 'decommissioned' })
+})
+
+it('takes a held device back to where it was, not further along its life', async (t) => {
+  const registry = await startRegistry(await openStores(t))
+  await registry.ensureRegistered(TENANT, 'd1', undefined, BY)
+  await registry.transition(TENANT, 'd1', 'suspended', BY)
+  await assert.rejects(registry.transition(TENANT, 'd1', 'provisioned', BY), /was registered before and goes back there/)
+  assert.equal((await registry.transition(TENANT, 'd1', 'active', BY)).state, 'registered')
+  await registry.transition(TENANT, 'd1', 'quarantined', BY)
+  assert.equal((await registry.markProvisioned(TENANT, 'd1', BY)).status, 'provisioned')
+  await registry.markActive(TENANT, 'd1')
+  assert.equal((await registry.getDevice(TENANT, 'd1')).state, 'quarantined')
+  await registry.transition(TENANT, 'd1', 'suspended', BY)
+  assert.equal((await registry.transition(TENANT, 'd1', 'active', BY)).state, 'active', 'what it did in quarantine counts')
+})
+
+it('keeps who, why and when of each step, as many as configured', async (t) => {
+  const clock = new VirtualClock(1_700_000_000_000)
+  const stores = { ...(await openStores(t)), clock, registryConfig: registryConfig({ historyMax: 3 }) }
+  const registry = await startRegistry(stores)
+  await registry.createDevice(TENANT, { id: 'd1', type: 'generic', labels: {} }, BY, { origin: '10.0.0.1' })
+  await clock.advance(5)
+  await registry.transition(TENANT, 'd1', 'suspended', 'user:ann', { why: 'stolen', origin: '10.0.0.2' })
+  assert.deepEqual(await registry.history(TENANT, 'd1'), [
+    { step: 2, from: 'registered', to: 'suspended', at: 1_700_000_000_005, by: 'user:ann', why: 'stolen', origin: '10.0.0.2' },
+    { step: 1, from: null, to: 'registered', at: 1_700_000_000_000, by: BY, why: null, origin: '10.0.0.1' },
+  ])
+  await registry.transition(TENANT, 'd1', 'active', BY)
+  await registry.transition(TENANT, 'd1', 'quarantined', BY)
+  assert.deepEqual(
+    (await registry.history(TENANT, 'd1')).map(({ step }) => step),
+    [4, 3, 2],
+  )
+  await assert.rejects(registry.transition(TENANT, 'd1', 'active', BY, { why: 'x'.repeat(600) }), InvalidInputError)
+  await assert.rejects(registry.history(TENANT, 'nobody'), NotFoundError)
+})
+
+it('of two transitions at once one wins and the other one is told', async (t) => {
+  const registry = await startRegistry(await openStores(t))
+  await registry.ensureRegistered(TENANT, 'd1', undefined, BY)
+  const answers = await Promise.allSettled([
+    registry.transition(TENANT, 'd1', 'suspended', 'user:a'),
+    registry.transition(TENANT, 'd1', 'quarantined', 'user:b'),
+  ])
+  const lost = answers.filter((answer) => answer.status === 'rejected').map(({ reason }) => reason as FleetpulseError)
+  assert.equal(lost.length, 1)
+  assert.ok(lost[0] instanceof ConflictError && lost[0].code === 'CONFLICT', lost[0]?.message)
+  assert.equal((await registry.history(TENANT, 'd1')).length, 2)
+})
+
+it('records every step in the audit trail, also what a failing trail did not take at once', async (t) => {
+  const stores = await openStores(t)
+  const trail = { acts: [] as AuditedAct[], failing: false }
+  const auditTrail: AuditTrail = {
+    record: (act) => {
+      if (trail.failing) return Promise.reject(new Error('the trail takes nothing'))
+      trail.acts.push(act)
+      return Promise.resolve()
+    },
+  }
+  const registry = await startRegistry({ ...stores, auditTrail })
+  await registry.createDevice(TENANT, { id: 'd1', type: 'generic', labels: {} }, BY)
+  await registry.transition(TENANT, 'd1', 'suspended', BY, { why: 'lost', origin: '::1' })
+  assert.deepEqual(trail.acts.at(-1), {
+    tenant: TENANT,
+    actor: BY,
+    action: 'device.suspend',
+    subject: { kind: 'device', id: 'd1' },
+    before: { state: 'registered' },
+    after: { state: 'suspended', step: 2 },
+    origin: '::1',
+    why: 'lost',
+  })
+  trail.failing = true
+  await assert.rejects(registry.transition(TENANT, 'd1', 'active', BY), /the trail takes nothing/)
+  const told = (await deviceEvents(stores.eventLog)).filter((event) => 'state' in event).length
+  assert.equal(told, 3, 'the doors are told all the same')
+  await registry.stop()
+  trail.failing = false
+  await startRegistry({ ...stores, auditTrail })
+  assert.deepEqual(
+    trail.acts.map(({ action }) => action),
+    ['device.register', 'device.suspend', 'device.resume'],
+  )
 })
 
 it('registers once however many ask at a time', async (t) => {
@@ -190,12 +283,12 @@ it('announces later what it could not announce at once: by itself, and at the ne
   await until('announced by itself', suspended)
 
   broken.failing = true
-  await assert.rejects(registry.transition(TENANT, 'd1', 'decommissioned', BY))
+  await assert.rejects(registry.transition(TENANT, 'd1', 'decommissioning', BY))
   await registry.stop()
   const next = new Registry(stores)
   await next.start()
   stores.stopAtEnd(next)
-  assert.ok((await deviceEvents(stores.eventLog)).some((event) => 'state' in event && event.state === 'decommissioned'))
+  assert.ok((await deviceEvents(stores.eventLog)).some((event) => 'state' in event && event.state === 'decommissioning'))
 })
 
 it('does not take an older announcement for that of a newer change', async (t) => {
@@ -209,7 +302,7 @@ it('does not take an older announcement for that of a newer change', async (t) =
   await registry.createDevice(TENANT, { id: 'd1', type: 'generic', labels: {} }, BY)
   broken.afterNextAppend = async () => {
     broken.failing = true
-    await assert.rejects(registry.transition(TENANT, 'd1', 'decommissioned', BY))
+    await assert.rejects(registry.transition(TENANT, 'd1', 'decommissioning', BY))
   }
   await registry.transition(TENANT, 'd1', 'suspended', BY)
   const devices = await stores.documents.collection<{ announced: boolean }>({ name: 'devices', indexes: [] })

@@ -1,18 +1,20 @@
-import { DEFAULT_TENANT, GENERIC_TYPE, type Device, type DeviceState } from '../contracts/device.ts'
+import type { AuditTrail } from '../contracts/audit.ts'
+import { DEFAULT_TENANT, GENERIC_TYPE, type Device, type DeviceState, type DeviceTransition } from '../contracts/device.ts'
 import type { Actor, DeviceRegistrar, Provisioning, Registration } from '../contracts/registrar.ts'
 import { deviceKey } from '../contracts/topics.ts'
 import { ConflictError, InternalError, InvalidInputError, NotFoundError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Service } from '../kernel/service.ts'
 import type { Clock } from '../kernel/time.ts'
-import type { Collection, Documents, Filter, Stored } from '../storage/documents/documents.ts'
+import type { Collection, Documents, Filter, Stored, Update } from '../storage/documents/documents.ts'
 import type { EventLog } from '../storage/event-log/event-log.ts'
 import { Announcements } from './announcements.ts'
-import { checkDevice, checkLabels } from './checks.ts'
+import { checkDevice, checkLabels, checkWhy } from './checks.ts'
 import { changedMeanwhile, markedChange, openRegistryCollections, viewOf, type DeviceDocument, type View } from './collections.ts'
 import { registryConfig, type RegistryConfig } from './config.ts'
 import { DeviceTypes, type DeviceTypeInput, type DeviceTypeView } from './device-types.ts'
-import { isLegalTransition, statesBefore } from './transitions.ts'
+import { firstStep, nextStep, stepUpdate, type StepNote } from './steps.ts'
+import { isHeld, isLegalTransition, mayBecome, returnOf, statesBefore, type RoadState, type Standing } from './transitions.ts'
 
 /** `version` is what an ETag carries: it grows with each change of the content. */
 export type DeviceView = View<Device>
@@ -37,6 +39,20 @@ export interface RegistryOptions {
   clock: Clock
   log: Logger
   registryConfig?: RegistryConfig
+  /** Every step of a device's life is recorded there. */
+  auditTrail?: AuditTrail
+}
+
+/** What may be said of a transition that is asked for. */
+export interface TransitionNote extends StepNote {
+  /** Only when the device has this version (ETag). */
+  version?: number
+}
+
+export interface NewDevice {
+  id: string
+  type: string
+  labels: Record<string, string>
 }
 
 interface Opened {
@@ -85,13 +101,14 @@ export class Registry implements Service, DeviceRegistrar {
     for (;;) {
       const existing = await this.#require().devices.get(deviceKey(tenant, device))
       if (existing !== null) {
-        if (existing.state === 'decommissioned') return { status: 'refused', reason: 'decommissioned' }
+        const { state } = existing
+        if (state === 'decommissioning' || state === 'decommissioned') return { status: 'refused', reason: state }
         if (type !== undefined && type !== existing.type) return { status: 'refused', reason: 'other-type' }
         return { status: 'registered', device: contentOf(existing), created: false }
       }
       const wanted = type ?? GENERIC_TYPE
       if (!(await this.#require().deviceTypes.has(tenant, wanted))) return { status: 'refused', reason: 'unknown-type' }
-      const inserted = await this.#insert(tenant, { id: device, type: wanted, labels: {} }, by)
+      const inserted = await this.#insert(tenant, { id: device, type: wanted, labels: {} }, by, { why: 'first heard of' })
       if (inserted !== undefined) return { status: 'registered', device: contentOf(inserted), created: true }
     }
   }
@@ -101,9 +118,11 @@ export class Registry implements Service, DeviceRegistrar {
     for (;;) {
       const found = await this.#require().devices.get(deviceKey(tenant, device))
       if (found === null) return { status: 'refused', reason: 'unknown-device' }
-      if (found.state === 'suspended' || found.state === 'decommissioned') return { status: 'refused', reason: found.state }
-      if (found.state !== 'registered') return { status: 'provisioned', device: contentOf(found) }
-      const moved = await this.#move(found, 'provisioned', by)
+      const { state } = found
+      if (state === 'suspended' || state === 'decommissioning' || state === 'decommissioned') return { status: 'refused', reason: state }
+      const isFirst = state === 'registered' || (state === 'quarantined' && found.heldFrom === 'registered')
+      if (!isFirst) return { status: 'provisioned', device: contentOf(found) }
+      const moved = await this.#goOn(found, 'provisioned', by, 'first certificate issued')
       if (moved !== undefined) return { status: 'provisioned', device: contentOf(moved) }
     }
   }
@@ -117,16 +136,17 @@ export class Registry implements Service, DeviceRegistrar {
   async markActive(tenant: string, device: string): Promise<void> {
     for (;;) {
       const found = await this.#require().devices.get(deviceKey(tenant, device))
-      if (found?.state !== 'provisioned' || (await this.#move(found, 'active', `device:${device}`)) !== undefined) return
+      const isFirst = found?.state === 'provisioned' || (found?.state === 'quarantined' && found.heldFrom === 'provisioned')
+      if (!isFirst || (await this.#goOn(found, 'active', `device:${device}`, 'first connection')) !== undefined) return
     }
   }
 
   /** Throws ConflictError when it exists, InvalidInputError for an unknown type or what is not a device. */
-  async createDevice(tenant: string, input: { id: string; type: string; labels: Record<string, string> }, by: Actor): Promise<DeviceView> {
+  async createDevice(tenant: string, input: NewDevice, by: Actor, note: StepNote = {}): Promise<DeviceView> {
     if (!(await this.#require().deviceTypes.has(tenant, input.type))) {
       throw new InvalidInputError(`type: there is no device type "${input.type}"`, { details: { field: 'type' } })
     }
-    const created = await this.#insert(tenant, input, by)
+    const created = await this.#insert(tenant, input, by, note)
     if (created === undefined) throw new ConflictError(`device ${input.id} exists already`)
     return viewOf(created)
   }
@@ -165,24 +185,37 @@ export class Registry implements Service, DeviceRegistrar {
     for (;;) {
       const found = await this.#existing(tenant, device)
       if (version !== undefined && version !== found.revision) throw changedMeanwhile(`device ${device}`)
-      const changed = await this.#change(found, { labels: change.labels })
+      const changed = await this.#change(found, markedChange({ labels: change.labels }, this.#options.clock.nowMs()))
       if (changed !== undefined) return viewOf(changed)
     }
   }
 
-  /** Moves a device to another state. Throws NotFoundError, and ConflictError ILLEGAL_TRANSITION that names both states. */
-  async transition(tenant: string, device: string, to: DeviceState, by: Actor): Promise<DeviceView> {
+  /**
+   * Moves a device to another state; where it is there already, nothing changes. `active` takes a suspended or quarantined device back to
+   * where it was before, which is earlier in its life when it never connected. Throws NotFoundError; InvalidInputError for a reason that is too
+   * long; ConflictError: ILLEGAL_TRANSITION, naming both states and from where it can; CONFLICT when another transition came first;
+   * VERSION_MISMATCH.
+   */
+  async transition(tenant: string, device: string, to: DeviceState, by: Actor, note: TransitionNote = {}): Promise<DeviceView> {
+    checkWhy(note.why)
+    let before: DeviceState | undefined
     for (;;) {
       const found = await this.#existing(tenant, device)
-      if (found.state === to) return viewOf(found)
-      if (!isLegalTransition(found.state, to)) {
-        const from = statesBefore(to).join(', ') || 'nowhere'
-        const message = `device ${device} is ${found.state} and cannot become ${to}; it can from: ${from}`
-        throw new ConflictError(message, { code: 'ILLEGAL_TRANSITION' })
-      }
-      const moved = await this.#move(found, to, by)
+      if (note.version !== undefined && note.version !== found.revision) throw changedMeanwhile(`device ${device}`)
+      const target = to === 'active' && isHeld(found.state) ? returnOf(found) : to
+      if (found.state === target) return viewOf(found)
+      // Whoever asked had another state before them: of two transitions at once one wins, and the other one is told.
+      if (before !== undefined && found.state !== before) throw overtaken(device, before, found.state, to)
+      if (!mayBecome(found, target)) throw illegal(device, found, target)
+      before = found.state
+      const moved = await this.#step(found, target, by, note)
       if (moved !== undefined) return viewOf(moved)
     }
+  }
+
+  /** The steps of its life, newest first, as far back as they are kept. Throws NotFoundError. */
+  async history(tenant: string, device: string): Promise<DeviceTransition[]> {
+    return (await this.#existing(tenant, device)).history?.toReversed() ?? []
   }
 
   /** Throws NotFoundError. */
@@ -208,7 +241,8 @@ export class Registry implements Service, DeviceRegistrar {
   async #open(): Promise<Opened> {
     const { documents, eventLog, clock, log } = this.#options
     const collections = await openRegistryCollections(documents)
-    const announcements = new Announcements({ collections, eventLog, clock, log, retryMs: this.#config.announceRetryMs })
+    const retryMs = this.#config.announceRetryMs
+    const announcements = new Announcements({ collections, eventLog, clock, log, retryMs, audit: this.#options.auditTrail })
     try {
       await announcements.settle()
     } catch (error) {
@@ -219,41 +253,43 @@ export class Registry implements Service, DeviceRegistrar {
     return { devices: collections.devices, deviceTypes, announcements }
   }
 
-  async #insert(
-    tenant: string,
-    input: { id: string; type: string; labels: Record<string, string> },
-    by: Actor,
-  ): Promise<(DeviceDocument & Stored) | undefined> {
+  async #insert(tenant: string, input: NewDevice, by: Actor, note: StepNote): Promise<(DeviceDocument & Stored) | undefined> {
     const { devices, announcements } = this.#require()
     const { id, type, labels } = input
     const nowMs = this.#options.clock.nowMs()
     const device: Device = { id, tenant, type, state: 'registered', labels, createdAt: nowMs, updatedAt: nowMs }
     checkDevice(device, this.#config.labelsMax)
-    const result = await devices.insert(deviceKey(tenant, id), { ...device, announced: false, revision: 1 })
+    const step = firstStep(by, note, nowMs)
+    const unaudited = this.#options.auditTrail === undefined ? [] : [step.step]
+    const result = await devices.insert(deviceKey(tenant, id), { ...device, history: [step], unaudited, announced: false, revision: 1 })
     if (result.status === 'conflict') return undefined
     this.#options.log.info({ audit: 'device-registered', tenant, device: id, type, by }, 'device registered')
-    await announcements.device(result.document)
+    await announcements.device(result.document, step)
     return result.document
   }
 
   /** Undefined when the device was changed since `found`. */
-  async #move(found: DeviceDocument & Stored, to: DeviceState, by: Actor): Promise<(DeviceDocument & Stored) | undefined> {
-    const { tenant, id, state } = found
-    return this.#change(found, { state: to }, () =>
-      this.#options.log.info({ audit: 'device-state', tenant, device: id, from: state, to, by }, 'device changed state'),
-    )
+  #step(found: DeviceDocument & Stored, to: DeviceState, by: Actor, note: StepNote): Promise<(DeviceDocument & Stored) | undefined> {
+    const step = nextStep(found, to, by, note, this.#options.clock.nowMs())
+    return this.#change(found, stepUpdate(found, step, this.#config.historyMax, this.#options.auditTrail !== undefined), step)
   }
 
-  async #change(
-    found: DeviceDocument & Stored,
-    set: Partial<Device>,
-    onDurable: () => void = () => {},
-  ): Promise<(DeviceDocument & Stored) | undefined> {
+  /** A step by itself along the road; a quarantined device stays so, and only where it goes back to moves on. */
+  #goOn(found: DeviceDocument & Stored, to: RoadState, by: Actor, why: string): Promise<(DeviceDocument & Stored) | undefined> {
+    if (!isHeld(found.state)) return this.#step(found, to, by, { why })
+    return this.#change(found, markedChange({ heldFrom: to }, this.#options.clock.nowMs()))
+  }
+
+  async #change(found: DeviceDocument & Stored, update: Update, step?: DeviceTransition): Promise<(DeviceDocument & Stored) | undefined> {
     const { devices, announcements } = this.#require()
-    const result = await devices.update(found._id, markedChange(set, this.#options.clock.nowMs()), found.version)
+    const result = await devices.update(found._id, update, found.version)
     if (result.status !== 'written') return undefined
-    onDurable()
-    await announcements.device(result.document)
+    if (step !== undefined) {
+      const { tenant, id } = found
+      const { from, to, by, why } = step
+      this.#options.log.info({ audit: 'device-state', tenant, device: id, from, to, by, why }, 'device changed state')
+    }
+    await announcements.device(result.document, step)
     return result.document
   }
 
@@ -267,6 +303,20 @@ export class Registry implements Service, DeviceRegistrar {
     if (this.#opened === undefined) throw new InternalError('the registry is used before its start or after its stop')
     return this.#opened
   }
+}
+
+function illegal(device: string, { state, heldFrom }: Standing, to: DeviceState): ConflictError {
+  const from = statesBefore(to).join(', ') || 'nowhere'
+  const back = isHeld(state) && isLegalTransition(state, to) ? `; it was ${returnOf({ state, heldFrom })} before and goes back there` : ''
+  const message = `device ${device} is ${state} and cannot become ${to}${back}; a device can from: ${from}`
+  return new ConflictError(message, { code: 'ILLEGAL_TRANSITION', details: { from: state, to } })
+}
+
+function overtaken(device: string, before: DeviceState, now: DeviceState, to: DeviceState): ConflictError {
+  return new ConflictError(`device ${device} was ${before} and became ${now} by another request before it could become ${to}`, {
+    remedy: 'Read it again and decide anew.',
+    details: { from: now, to },
+  })
 }
 
 function contentOf(document: DeviceDocument & Stored): Device {

@@ -9,7 +9,7 @@ import { Metrics } from '../kernel/metrics.ts'
 import { utf8Text } from '../kernel/bytes.ts'
 import { VirtualClock, systemClock } from '../kernel/time.ts'
 import { integerBetween, seededRandom } from '../kernel/random.ts'
-import type { DeviceType } from '../contracts/device.ts'
+import type { DeviceState, DeviceType } from '../contracts/device.ts'
 import type { Reading, RejectedReading } from '../contracts/reading.ts'
 import type { RegistryView } from '../contracts/registry-view.ts'
 import { TOPICS } from '../contracts/topics.ts'
@@ -46,8 +46,10 @@ const log = silentLogger
 const metrics = new Metrics()
 const eventLog = new LmdbEventLog({ directory: join(folder, 'log'), config: defaults(EventLogConfigSchema), clock: systemClock, log, metrics, topicPrefix: 't.' })
 const documents = new LmdbDocuments({ directory: join(folder, 'documents'), config: defaults(DocumentsConfigSchema), log, metrics })
+const states = new Map<string, DeviceState>()
 const registry: RegistryView = {
   admit: () => ({ status: 'refused', reason: 'unknown-device' }),
+  stateOf: (_tenant, device) => (device === 'stranger' ? undefined : (states.get(device) ?? 'active')),
   typeOf: (_tenant, device) => (device === 'stranger' ? undefined : type),
   onExpelled: () => () => undefined,
 }
@@ -116,6 +118,46 @@ test('fields a device may not set cannot be smuggled in', async () => {
   await send(ingest, uplink('{"device":"other","tenant":"other","receivedAt":1,"values":{"temperature":1},"type":"x"}', 'honest'))
   const reading = (await all<Reading>(TOPICS.readings)).at(-1)
   assert.deepEqual([reading?.device, reading?.tenant, reading?.receivedAt, reading?.type], ['honest', 'default', NOW_MS, 'boiler'])
+  await ingest.stop()
+})
+
+test('readings of a quarantined device are set aside whole and one by one, its other messages are taken', async () => {
+  const ingest = newIngest({ config: { rejectedPayloadBytesMax: 8 } })
+  await ingest.start()
+  states.set('suspect', 'quarantined')
+  const before = { readings: (await all(TOPICS.readings)).length, rejected: (await all(TOPICS.rejected)).length, events: (await all(TOPICS.deviceEvents)).length }
+  const bytes = '{"seq":1,"values":{"temperature":1,"made-up":2}}'
+  await send(ingest, uplink(bytes, 'suspect'))
+  await send(ingest, uplink('[{"seq":2,"values":{"temperature":1}},{"seq":3}]', 'suspect'))
+  await send(ingest, uplink('{}', 'suspect', 'events'))
+  const rejected = (await all<RejectedReading>(TOPICS.rejected)).slice(before.rejected)
+  assert.deepEqual(
+    rejected.map(({ reason, seq }) => [reason, seq]),
+    [
+      ['quarantined', 1],
+      ['quarantined', 2],
+      ['quarantined', 3],
+    ],
+  )
+  assert.equal(Buffer.from(rejected[0]?.payloadBase64 ?? '', 'base64').toString(), bytes, 'whole, whatever the bound for others')
+  assert.equal((await all(TOPICS.readings)).length, before.readings)
+  assert.equal((await all(TOPICS.deviceEvents)).length, before.events + 1)
+  states.set('suspect', 'active')
+  await send(ingest, uplink(bytes, 'suspect'))
+  assert.equal((await all(TOPICS.readings)).length, before.readings + 1)
+  await ingest.stop()
+})
+
+test('of a device on its way out only results of commands are taken', async () => {
+  const ingest = newIngest()
+  await ingest.start()
+  states.set('leaving', 'decommissioning')
+  const before = { readings: (await all(TOPICS.readings)).length, rejected: (await all(TOPICS.rejected)).length, commands: (await all(TOPICS.commands)).length }
+  for (const path of ['telemetry', 'events', 'status', 'twin/reported', 'commands/w/result']) await send(ingest, uplink('{"values":{"temperature":1}}', 'leaving', path))
+  assert.equal((await all(TOPICS.readings)).length, before.readings)
+  const rejected = (await all<RejectedReading>(TOPICS.rejected)).slice(before.rejected)
+  assert.deepEqual(rejected.map(({ reason }) => reason), Array.from({ length: 4 }, () => 'device-refused'))
+  assert.equal((await all(TOPICS.commands)).length, before.commands + 1)
   await ingest.stop()
 })
 

@@ -1,4 +1,4 @@
-import type { DeviceType, MetricKind } from '../contracts/device.ts'
+import type { DeviceState, DeviceType, MetricKind } from '../contracts/device.ts'
 import { DEVICE_MESSAGE, type DeviceMessage } from '../contracts/device-message.ts'
 import type { RejectReason } from '../contracts/reading.ts'
 import type { RegistryView } from '../contracts/registry-view.ts'
@@ -113,7 +113,9 @@ export class Ingest implements Service, UplinkSink, SetAsideSink {
       return
     }
     const decoded = decodeJson(uplink.payload)
-    if (decoded.status === 'rejected') {
+    const barrier = barrierOf(this.#options.registry.stateOf(uplink.tenant, uplink.device))
+    if (barrier !== undefined) this.#holdBack(uplink, barrier, decoded, done, onReading)
+    else if (decoded.status === 'rejected') {
       this.#reject(uplink, decoded.rejection, uplink.payload, undefined)
       onReading?.({ status: 'rejected', of: 'payload', ...decoded.rejection })
       this.#batch.onDurable(done)
@@ -164,22 +166,48 @@ export class Ingest implements Service, UplinkSink, SetAsideSink {
     this.#batch.onDurable(done)
   }
 
+  /**
+   * The readings of a device that may not bring any in now, each set aside whole, so that it can be replayed. They are not checked:
+   * a device that is not trusted must not make metrics either.
+   */
+  #holdBack(uplink: Uplink, barrier: Rejection, decoded: ReturnType<typeof decodeJson>, done: Done, onReading?: OnReading): void {
+    const body = decoded.status === 'decoded' ? decoded.body : undefined
+    const isArray = Array.isArray(body) && body.length > 0 && body.length <= this.#options.config.arrayReadingsMax
+    for (const part of isArray ? (body as unknown[]) : [body]) {
+      this.#reject(uplink, barrier, isArray ? jsonBytes(part) : uplink.payload, part, Infinity)
+      onReading?.({ status: 'rejected', of: 'reading', ...barrier })
+    }
+    this.#batch.onDurable(done)
+  }
+
   #append(message: LogMessage): void {
     this.#uncounted++
     this.#batch.add(TOPICS.readings, message)
   }
 
-  #reject(uplink: Uplink, rejection: Rejection, bytes: Uint8Array, decoded: unknown): void {
+  #reject(
+    uplink: Uplink,
+    rejection: Rejection,
+    bytes: Uint8Array,
+    decoded: unknown,
+    bytesMax = this.#options.config.rejectedPayloadBytesMax,
+  ): void {
     this.#rejected.inc({ reason: rejection.reason })
     this.#options.log.debug(
       { device: uplink.device, tenant: uplink.tenant, correlationId: uplink.correlationId, reason: rejection.reason },
       'reading rejected',
     )
-    this.#batch.add(TOPICS.rejected, encodeRejected(uplink, rejection, bytes, decoded, this.#options.config.rejectedPayloadBytesMax))
+    this.#batch.add(TOPICS.rejected, encodeRejected(uplink, rejection, bytes, decoded, bytesMax))
   }
 
   /** Events, status, command results, reported twins and requests for a new certificate: kept as they came, JSON or not. */
   #acceptMessage(uplink: Uplink, done: Done): void {
+    // On its way out a device has nothing to say but that it carried out its last commands.
+    if (this.#options.registry.stateOf(uplink.tenant, uplink.device) === 'decommissioning' && !RESULT.test(uplink.path)) {
+      this.#reject(uplink, LEAVING, uplink.payload, undefined)
+      this.#batch.onDurable(done)
+      return
+    }
     const message = deviceMessage(uplink)
     if (message === null) {
       done(new InternalError(`no station takes devices/…/${uplink.path}: the topic policy let it through`))
@@ -204,6 +232,15 @@ export class Ingest implements Service, UplinkSink, SetAsideSink {
     devices.set(uplink.device, fresh)
     return fresh
   }
+}
+
+const QUARANTINED: Rejection = { reason: 'quarantined', detail: 'the device is quarantined; its readings can be replayed when it is not any more' }
+const LEAVING: Rejection = { reason: 'device-refused', detail: 'the device is refused: decommissioning' }
+
+/** Why a device in this state may bring in no readings; undefined when it may. */
+function barrierOf(state: DeviceState | undefined): Rejection | undefined {
+  if (state === 'quarantined') return QUARANTINED
+  return state === 'decommissioning' ? LEAVING : undefined
 }
 
 const RESULT = /^commands\/([^/]+)\/result$/

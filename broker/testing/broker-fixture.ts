@@ -60,6 +60,9 @@ export class RegistryDouble implements RegistryView {
     const known: Device = { id: device, tenant, type: 'generic', state, labels: {}, createdAt: 0, updatedAt: 0 }
     return { status: 'admitted', device: known }
   }
+  stateOf(tenant: string, device: string): DeviceState | undefined {
+    return this.#states.get(`${tenant}/${device}`)
+  }
   typeOf(tenant: string, device: string): ReturnType<RegistryView['typeOf']> {
     if (!this.#states.has(`${tenant}/${device}`)) return undefined
     return {

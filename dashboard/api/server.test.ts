@@ -139,6 +139,19 @@ test('devices: created once, paged by cursor, changed only as they were read, mo
   assert.equal(suspended.json<{ state: string }>().state, 'suspended')
   assert.equal(problemOf(await api.ask('POST', '/devices/b/state', { body: { state: 'active' } })).code, 'ILLEGAL_TRANSITION')
   assert.equal(problemOf(await api.ask('GET', '/devices/nobody')).status, 404)
+  const quarantined = await api.ask('POST', '/devices/a/state', { body: { state: 'quarantined', why: 'odd values' } })
+  assert.equal(quarantined.json<{ state: string }>().state, 'quarantined')
+  const history = (await api.ask('GET', '/devices/a/history')).json<{ items: { to: string; by: string; why: string | null; origin: string }[] }>()
+  assert.deepEqual(
+    history.items.map(({ to, by, why, origin }) => [to, by, why, origin]),
+    [
+      ['quarantined', 'user:admin', 'odd values', '127.0.0.1'],
+      ['suspended', 'user:admin', null, '127.0.0.1'],
+      ['registered', 'user:admin', null, '127.0.0.1'],
+    ],
+  )
+  assert.equal(problemOf(await api.ask('POST', '/devices/a/state', { body: { state: 'active' }, headers: { 'if-match': '"1"' } })).status, 412)
+  assert.equal(problemOf(await api.ask('POST', '/devices/a/state', { body: { state: 'decommissioned' } })).status, 400)
   const latest = await api.ask('GET', '/devices/a/latest')
   assert.deepEqual(latest.json(), { reading: null, metrics: {} })
 })

@@ -18,6 +18,7 @@ import { alertRoutes } from './routes/alerts.ts'
 import { anomalyRoutes } from './routes/anomalies.ts'
 import { certificateRoutes } from './routes/certificates.ts'
 import { deviceTypeRoutes } from './routes/device-types.ts'
+import { deviceLifeRoutes } from './routes/device-life.ts'
 import { deviceRoutes } from './routes/devices.ts'
 import { enrolmentTokenRoutes } from './routes/enrolment-tokens.ts'
 import { ledgerRoutes } from './routes/ledger.ts'
@@ -140,6 +141,7 @@ async function apiRoutes(api: Api, context: RouteContext, principals: Principals
   await idempotency(api, context)
   sessionRoutes(api, context, principals)
   deviceRoutes(api, context)
+  deviceLifeRoutes(api, context)
   deviceTypeRoutes(api, context)
   readingRoutes(api, context)
   rejectedRoutes(api, context)

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import type { AuditTrail } from '../../contracts/audit.ts'
 import { DEVICE_EVENT, type DeviceEvent } from '../../contracts/device-event.ts'
 import { TOPICS } from '../../contracts/topics.ts'
 import { utf8Text } from '../../kernel/bytes.ts'
@@ -24,6 +25,7 @@ export interface Stores {
   clock: Clock
   log: typeof silentLogger
   registryConfig: ReturnType<typeof registryConfig>
+  auditTrail?: AuditTrail
   /** Stopped before the stores, the last first. */
   stopAtEnd: (service: Service) => void
 }

@@ -148,7 +148,7 @@ function hashOf(token: string): string {
   return createHash('sha256').update(token).digest('hex')
 }
 
-function refusedRegistration(reason: 'unknown-type' | 'other-type' | 'decommissioned', deviceId: string, type: string | undefined): Error {
+function refusedRegistration(reason: 'unknown-type' | 'other-type' | 'decommissioning' | 'decommissioned', deviceId: string, type: string | undefined): Error {
   if (reason === 'unknown-type') {
     return new InvalidInputError(`type: there is no device type "${(type ?? '').slice(0, 64)}"`, {
       details: { field: 'type' },
@@ -161,7 +161,8 @@ function refusedRegistration(reason: 'unknown-type' | 'other-type' | 'decommissi
       remedy: 'Leave the type out to keep the one it has.',
     })
   }
-  return new ConflictError(`Device ${deviceId} was decommissioned and cannot enrol again.`, {
+  const problem = reason === 'decommissioned' ? 'was decommissioned and cannot enrol again' : 'is being decommissioned and cannot enrol'
+  return new ConflictError(`Device ${deviceId} ${problem}.`, {
     details: { field: 'deviceId' },
     remedy: 'Give the device a new id.',
   })

@@ -1,5 +1,6 @@
 import type { Counter } from 'prom-client'
 import type { DeviceIdentity } from '../../contracts/device-identity.ts'
+import { mayEnrol } from '../../contracts/device.ts'
 import type { DeviceRegistrar } from '../../contracts/registrar.ts'
 import { NotFoundError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
@@ -106,7 +107,7 @@ export class Enrolment {
   async #obstacle({ tenant, device }: DeviceIdentity): Promise<string | undefined> {
     const found = await this.#options.registrar.findDevice(tenant, device)
     if (found === undefined) return 'the device is not registered'
-    return found.state === 'suspended' || found.state === 'decommissioned' ? `the device is ${found.state}` : undefined
+    return mayEnrol(found.state) ? undefined : `the device is ${found.state}`
   }
 
   /** Why the current certificate no longer counts; undefined when it does. */

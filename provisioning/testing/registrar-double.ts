@@ -15,7 +15,8 @@ export class RegistrarDouble implements DeviceRegistrar, RegistryView {
   ensureRegistered(tenant: string, device: string, type: string | undefined): Promise<Registration> {
     const known = this.devices.get(`${tenant}/${device}`)
     if (type !== undefined && !this.#types.has(type)) return Promise.resolve({ status: 'refused', reason: 'unknown-type' })
-    if (known?.state === 'decommissioned') return Promise.resolve({ status: 'refused', reason: 'decommissioned' })
+    if (known?.state === 'decommissioning' || known?.state === 'decommissioned')
+      return Promise.resolve({ status: 'refused', reason: known.state })
     if (known !== undefined && type !== undefined && known.type !== type)
       return Promise.resolve({ status: 'refused', reason: 'other-type' })
     const found = known ?? { id: device, tenant, type: type ?? GENERIC_TYPE, state: 'registered', labels: {}, createdAt: 0, updatedAt: 0 }
@@ -26,7 +27,8 @@ export class RegistrarDouble implements DeviceRegistrar, RegistryView {
   markProvisioned(tenant: string, device: string): Promise<Provisioning> {
     const found = this.devices.get(`${tenant}/${device}`)
     if (found === undefined) return Promise.resolve({ status: 'refused', reason: 'unknown-device' })
-    if (found.state === 'suspended' || found.state === 'decommissioned') return Promise.resolve({ status: 'refused', reason: found.state })
+    if (found.state === 'suspended' || found.state === 'decommissioning' || found.state === 'decommissioned')
+      return Promise.resolve({ status: 'refused', reason: found.state })
     if (found.state === 'registered') found.state = 'provisioned'
     return Promise.resolve({ status: 'provisioned', device: found })
   }
@@ -41,6 +43,10 @@ export class RegistrarDouble implements DeviceRegistrar, RegistryView {
     if (this.revokedSerials.has(serial)) return { status: 'refused', reason: 'certificate-revoked' }
     if (found.state === 'suspended' || found.state === 'decommissioned') return { status: 'refused', reason: found.state }
     return { status: 'admitted', device: found }
+  }
+
+  stateOf(tenant: string, device: string): DeviceState | undefined {
+    return this.devices.get(`${tenant}/${device}`)?.state
   }
 
   typeOf(): undefined {

@@ -5,8 +5,8 @@ import { CursorSchema, decodeCursor, encodeCursor, LimitSchema, listOf } from '.
 import { etagOf, expectedVersion } from '../preconditions.ts'
 import { problemResponses } from '../problem.ts'
 
-const ViewSchema = Type.Intersect([DeviceSchema, Type.Object({ version: Type.Integer() })])
-const IdSchema = Type.Object({ id: Type.String({ pattern: DEVICE_ID_PATTERN }) })
+export const DeviceViewSchema = Type.Intersect([DeviceSchema, Type.Object({ version: Type.Integer() })])
+export const DeviceIdSchema = Type.Object({ id: Type.String({ pattern: DEVICE_ID_PATTERN }) })
 const LabelsSchema = Type.Record(Type.String(), Type.String({ maxLength: 256 }), { maxProperties: 64, propertyNames: { minLength: 1, maxLength: 64 } })
 const LatestSchema = Type.Union([
   Type.Null(),
@@ -14,7 +14,7 @@ const LatestSchema = Type.Union([
 ])
 
 const tags = ['devices']
-const answers = { 200: ViewSchema, ...problemResponses() }
+const answers = { 200: DeviceViewSchema, ...problemResponses() }
 
 export function deviceRoutes(api: Api, context: RouteContext): void {
   fleetRoutes(api, context)
@@ -35,7 +35,7 @@ function fleetRoutes(api: Api, context: RouteContext): void {
           limit: LimitSchema,
           cursor: CursorSchema,
         }),
-        response: { 200: listOf(ViewSchema), ...problemResponses() },
+        response: { 200: listOf(DeviceViewSchema), ...problemResponses() },
       },
     },
     async (request) => {
@@ -59,20 +59,20 @@ function fleetRoutes(api: Api, context: RouteContext): void {
         summary: 'Register a device (it has no certificate yet)',
         tags,
         body: Type.Object({ id: Type.String({ pattern: DEVICE_ID_PATTERN }), type: Type.String({ pattern: DEVICE_ID_PATTERN }), labels: Type.Optional(LabelsSchema) }, { additionalProperties: false }),
-        response: { 201: ViewSchema, ...problemResponses() },
+        response: { 201: DeviceViewSchema, ...problemResponses() },
       },
     },
     async (request, reply) => {
       const { tenant, id } = context.allow(request, 'write', 'devices')
       const { body } = request
-      const created = await context.registry.createDevice(tenant, { id: body.id, type: body.type, labels: body.labels ?? {} }, `user:${id}`)
+      const created = await context.registry.createDevice(tenant, { id: body.id, type: body.type, labels: body.labels ?? {} }, `user:${id}`, { origin: request.ip })
       return reply.code(201).header('location', `/api/v1/devices/${created.id}`).header('etag', etagOf(created.version)).send(created)
     },
   )
 }
 
 function oneDeviceRoutes(api: Api, context: RouteContext): void {
-  api.get('/devices/:id', { schema: { summary: 'One device', tags, params: IdSchema, response: answers } }, async (request, reply) => {
+  api.get('/devices/:id', { schema: { summary: 'One device', tags, params: DeviceIdSchema, response: answers } }, async (request, reply) => {
     const { tenant } = context.allow(request, 'read', 'devices', request.params.id)
     const device = await context.registry.getDevice(tenant, request.params.id)
     reply.header('etag', etagOf(device.version))
@@ -80,7 +80,7 @@ function oneDeviceRoutes(api: Api, context: RouteContext): void {
   })
   api.patch(
     '/devices/:id',
-    { schema: { summary: 'Change labels', tags, params: IdSchema, body: Type.Object({ labels: LabelsSchema }, { additionalProperties: false }), response: answers } },
+    { schema: { summary: 'Change labels', tags, params: DeviceIdSchema, body: Type.Object({ labels: LabelsSchema }, { additionalProperties: false }), response: answers } },
     async (request, reply) => {
       const { tenant } = context.allow(request, 'write', 'devices', request.params.id)
       const device = await context.registry.updateDevice(tenant, request.params.id, request.body, expectedVersion(request))
@@ -88,27 +88,9 @@ function oneDeviceRoutes(api: Api, context: RouteContext): void {
       return device
     },
   )
-  api.post(
-    '/devices/:id/state',
-    {
-      schema: {
-        summary: 'Suspend a device, or take it back: a suspended one is disconnected at once',
-        tags,
-        params: IdSchema,
-        body: Type.Object({ state: Type.Union([Type.Literal('suspended'), Type.Literal('active')]) }, { additionalProperties: false }),
-        response: answers,
-      },
-    },
-    async (request, reply) => {
-      const { tenant, id } = context.allow(request, 'write', 'devices', request.params.id)
-      const device = await context.registry.transition(tenant, request.params.id, request.body.state, `user:${id}`)
-      reply.header('etag', etagOf(device.version))
-      return device
-    },
-  )
   api.get(
     '/devices/:id/latest',
-    { schema: { summary: 'The newest stored reading and the metrics of the type', tags, params: IdSchema, response: { 200: Type.Object({ reading: LatestSchema, metrics: Type.Record(Type.String(), Type.String()) }), ...problemResponses() } } },
+    { schema: { summary: 'The newest stored reading and the metrics of the type', tags, params: DeviceIdSchema, response: { 200: Type.Object({ reading: LatestSchema, metrics: Type.Record(Type.String(), Type.String()) }), ...problemResponses() } } },
     async (request) => {
       const { tenant } = context.allow(request, 'read', 'devices', request.params.id)
       const device = await context.registry.getDevice(tenant, request.params.id)

@@ -25,7 +25,8 @@ export interface Who {
   roles: string[]
 }
 
-export type DeviceState = 'registered' | 'provisioned' | 'active' | 'suspended' | 'decommissioned'
+export type DeviceState =
+  'registered' | 'provisioned' | 'active' | 'suspended' | 'quarantined' | 'decommissioning' | 'decommissioned'
 
 export interface Device {
   id: string
