@@ -4,11 +4,15 @@ import { integer } from './duckdb-range.ts'
 import type { Query } from './duckdb-readers.ts'
 import type { Bucket, DownsampleQuery } from './series-store.ts'
 
-/** Number of readings of a tenant, over all types. */
-export async function queryCount(query: Query, catalogue: Catalogue, tenant: string): Promise<number> {
-  const counts = catalogue.tables().map((table) => `SELECT count(*) AS n FROM ${table.quoted} WHERE tenant = $1`)
+/** Number of readings of a tenant, or of one device of it, over all types. */
+export async function queryCount(query: Query, catalogue: Catalogue, tenant: string, device: string | undefined): Promise<number> {
+  const where = `tenant = $1${device === undefined ? '' : ' AND device = $2'}`
+  const counts = catalogue.tables().map((table) => `SELECT count(*) AS n FROM ${table.quoted} WHERE ${where}`)
   if (counts.length === 0) return 0
-  const rows = await query.rows(`SELECT sum(n)::DOUBLE FROM (${counts.join(' UNION ALL ')})`, [tenant])
+  const rows = await query.rows(
+    `SELECT sum(n)::DOUBLE FROM (${counts.join(' UNION ALL ')})`,
+    device === undefined ? [tenant] : [tenant, device],
+  )
   return Number(rows[0]?.[0])
 }
 

@@ -1,3 +1,4 @@
+import type { DuckDBPreparedStatement } from '@duckdb/node-api'
 import type { Catalogue } from './duckdb-catalogue.ts'
 import { isBusy } from './duckdb-errors.ts'
 import type { FileConnection } from './duckdb-file.ts'
@@ -10,43 +11,54 @@ export interface RetentionOptions {
   queryEnded: () => Promise<void>
 }
 
+/** Which rows go, with its bound values. */
+export interface RemovedRows {
+  sql: string
+  bind: (prepared: DuckDBPreparedStatement) => void
+}
+
 /** Tries of the last step while queries are in its way; after that the next retention or a full log does it. */
 const CHECKPOINT_TRIES_MAX = 20
 
+/** Removes rows received before an instant. */
+export function removeReceivedBefore(receivedBefore: number, options: RetentionOptions): Promise<number> {
+  return removeRows({ sql: 'received_at < $1', bind: (prepared) => prepared.bindBigInt(1, BigInt(receivedBefore)) }, options)
+}
+
 /**
- * Removes rows received before an instant, slice by slice, then folds the deletions into the file.
+ * Removes rows, slice by slice, then folds the deletions into the file.
  * DuckDB frees the blocks of removed rows at a checkpoint (`VACUUM` does not) and uses them again for later rows, so the file stops growing;
  * its tail is cut off when free. Rows that a running query still sees are freed by the next checkpoint that follows a write.
  */
-export async function removeReceivedBefore(receivedBefore: number, options: RetentionOptions): Promise<number> {
+export async function removeRows(removed: RemovedRows, options: RetentionOptions): Promise<number> {
   const types = await options.exclusively(async (_, catalogue) => catalogue.tables().map(({ key }) => key))
-  let removed = 0
+  let count = 0
   for (const type of types) {
-    for (let slice = options.sliceRows; slice === options.sliceRows; removed += slice) {
-      slice = await options.exclusively(({ sql }, catalogue) => removeSlice(sql, catalogue, type, receivedBefore, options.sliceRows))
+    for (let slice = options.sliceRows; slice === options.sliceRows; count += slice) {
+      slice = await options.exclusively(({ sql }, catalogue) => removeSlice(sql, catalogue, type, removed, options.sliceRows))
     }
   }
-  for (let tries = 0; removed > 0 && tries < CHECKPOINT_TRIES_MAX; tries++) {
+  for (let tries = 0; count > 0 && tries < CHECKPOINT_TRIES_MAX; tries++) {
     if (await options.exclusively(({ sql }) => checkpoint(sql))) break
     await options.queryEnded()
   }
-  return removed
+  return count
 }
 
 async function removeSlice(
   sql: FileConnection['sql'],
   catalogue: Catalogue,
   type: string,
-  receivedBefore: number,
+  removed: RemovedRows,
   rowsMax: number,
 ): Promise<number> {
   const table = catalogue.table(type)
   if (table === undefined) return 0
   const prepared = await sql.prepare(
-    `DELETE FROM ${table.quoted} WHERE rowid IN (SELECT rowid FROM ${table.quoted} WHERE received_at < $1 LIMIT ${rowsMax})`,
+    `DELETE FROM ${table.quoted} WHERE rowid IN (SELECT rowid FROM ${table.quoted} WHERE ${removed.sql} LIMIT ${rowsMax})`,
   )
   try {
-    prepared.bindBigInt(1, BigInt(receivedBefore))
+    removed.bind(prepared)
     return (await prepared.run()).rowsChanged
   } finally {
     prepared.destroySync()

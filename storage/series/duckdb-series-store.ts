@@ -7,12 +7,14 @@ import type { LoggedReading } from '../../contracts/reading.ts'
 import type { SeriesConfig } from './config.ts'
 import { tableKey } from './duckdb-catalogue.ts'
 import { queryBuckets, queryCount } from './duckdb-aggregates.ts'
+import { eraseDevice } from './duckdb-erasure.ts'
 import { isInvalidated, toStoreError } from './duckdb-errors.ts'
 import { integer, queryRange } from './duckdb-range.ts'
 import type { Query } from './duckdb-readers.ts'
-import { removeReceivedBefore } from './duckdb-retention.ts'
+import { removeReceivedBefore, type RetentionOptions } from './duckdb-retention.ts'
 import { scanReadings } from './duckdb-scan.ts'
 import { DuckdbSession } from './duckdb-session.ts'
+import type { Erasures } from './erasures.ts'
 import { SerialQueue } from './serial-queue.ts'
 import type {
   Bucket,
@@ -124,8 +126,8 @@ export class DuckdbSeriesStore implements SeriesStore, SeriesSource {
     return new Map([...columns].map(({ metric, kind }) => [metric, kind]))
   }
 
-  async count(tenant: string): Promise<number> {
-    return await this.#query('count readings', (query, session) => queryCount(query, session.catalogue, tenant))
+  async count(tenant: string, device?: string): Promise<number> {
+    return await this.#query('count readings', (query, session) => queryCount(query, session.catalogue, tenant, device))
   }
 
   async tenants(): Promise<string[]> {
@@ -138,13 +140,28 @@ export class DuckdbSeriesStore implements SeriesStore, SeriesSource {
   }
 
   async retain(receivedBefore: number): Promise<number> {
-    const removed = await removeReceivedBefore(integer('receivedBefore', receivedBefore), {
-      sliceRows: this.#options.config.retentionSliceRows,
-      exclusively: (step) => this.#exclusively('remove old readings', (session) => step(session.writeConnection, session.catalogue)),
-      queryEnded: async () => await this.#session?.readers.queryEnded(),
-    })
+    const removed = await removeReceivedBefore(integer('receivedBefore', receivedBefore), this.#removal('remove old readings'))
     this.#counters.removed.inc(removed)
     return removed
+  }
+
+  async erase(tenant: string, device: string, receivedBefore: number): Promise<number> {
+    const erasures = (): Erasures => {
+      if (this.#session === null) throw this.#stopped()
+      return this.#session.erasures
+    }
+    const asked = { tenant, device, receivedBefore: integer('receivedBefore', receivedBefore) }
+    const removed = await eraseDevice(asked, { ...this.#removal('erase readings'), erasures })
+    this.#counters.erased.inc(removed)
+    return removed
+  }
+
+  #removal(doing: string): RetentionOptions {
+    return {
+      sliceRows: this.#options.config.retentionSliceRows,
+      exclusively: (step) => this.#exclusively(doing, (session) => step(session.writeConnection, session.catalogue)),
+      queryEnded: async () => await this.#session?.readers.queryEnded(),
+    }
   }
 
   async #exclusively<T>(doing: string, run: (session: DuckdbSession) => Promise<T>): Promise<T> {
@@ -241,6 +258,7 @@ function makeCounters(metrics: Metrics) {
     stored: metrics.counter('series_rows_stored_total', 'Readings stored'),
     skipped: metrics.counter('series_rows_skipped_total', 'Readings skipped because a replay brought them again'),
     removed: metrics.counter('series_rows_removed_total', 'Readings removed by retention'),
+    erased: metrics.counter('series_rows_erased_total', 'Readings of single devices erased'),
     reopened: metrics.counter('series_file_reopens_total', 'Times the file was opened anew after a fatal error'),
     writeSeconds: metrics.histogram('series_write_seconds', 'Time of one write, rows and positions', LATENCY_BUCKETS_S),
     queries: metrics.counter('series_queries_total', 'Queries by outcome', ['outcome']),

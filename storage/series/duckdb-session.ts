@@ -1,10 +1,12 @@
 import type { Clock } from '../../kernel/time.ts'
 import type { SeriesConfig } from './config.ts'
 import { Catalogue } from './duckdb-catalogue.ts'
+import { loadErasures } from './duckdb-erasure.ts'
 import { DuckdbFile, type FileConnection } from './duckdb-file.ts'
 import { IdentityProbe } from './duckdb-identities.ts'
 import { Readers } from './duckdb-readers.ts'
 import { SeriesWriter } from './duckdb-writer.ts'
+import { Erasures } from './erasures.ts'
 
 /** Everything that lives as long as the file is open. After a fatal error of DuckDB it is closed as a whole and opened anew. */
 export class DuckdbSession {
@@ -14,14 +16,16 @@ export class DuckdbSession {
   readonly writer: SeriesWriter
   readonly readers: Readers
   readonly probe: IdentityProbe
+  readonly erasures: Erasures
 
-  private constructor(parts: Pick<DuckdbSession, 'file' | 'catalogue' | 'writeConnection' | 'writer' | 'readers' | 'probe'>) {
+  private constructor(parts: Pick<DuckdbSession, 'file' | 'catalogue' | 'writeConnection' | 'writer' | 'readers' | 'probe' | 'erasures'>) {
     this.file = parts.file
     this.catalogue = parts.catalogue
     this.writeConnection = parts.writeConnection
     this.writer = parts.writer
     this.readers = parts.readers
     this.probe = parts.probe
+    this.erasures = parts.erasures
   }
 
   static async open(directory: string, config: SeriesConfig, clock: Clock): Promise<DuckdbSession> {
@@ -31,7 +35,9 @@ export class DuckdbSession {
       const writeConnection = await file.connect()
       const catalogue = new Catalogue(config.columnsMax)
       await catalogue.load(writeConnection.sql)
-      const writer = await SeriesWriter.open(writeConnection, catalogue, config.openColumnsMax)
+      const erasures = new Erasures()
+      await loadErasures(writeConnection.sql, erasures)
+      const writer = await SeriesWriter.open(writeConnection, catalogue, { openColumnsMax: config.openColumnsMax, erasures })
       const connections: FileConnection[] = []
       for (let i = 0; i < config.readConnections; i++) connections.push(await file.connect())
       const readers = new Readers(
@@ -39,7 +45,7 @@ export class DuckdbSession {
         options,
       )
       const probe = await IdentityProbe.open(await file.connect(), catalogue, options)
-      return new DuckdbSession({ file, catalogue, writeConnection, writer, readers, probe })
+      return new DuckdbSession({ file, catalogue, writeConnection, writer, readers, probe, erasures })
     } catch (error) {
       file.close()
       throw error

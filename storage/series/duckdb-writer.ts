@@ -6,11 +6,17 @@ import { TableAppenders } from './duckdb-appenders.ts'
 import { tableKey, type Catalogue } from './duckdb-catalogue.ts'
 import type { FileConnection } from './duckdb-file.ts'
 import { rollback } from './duckdb-transaction.ts'
+import type { Erasures } from './erasures.ts'
 
 interface Statements {
   readonly begin: DuckDBPreparedStatement
   readonly commit: DuckDBPreparedStatement
   readonly savePositions: DuckDBPreparedStatement
+}
+
+export interface WriterOptions {
+  openColumnsMax: number
+  erasures: Erasures
 }
 
 /**
@@ -23,14 +29,16 @@ export class SeriesWriter {
   readonly #appenders: TableAppenders
   readonly #positions: Map<number, number>
   readonly #statements: Statements
+  readonly #erasures: Erasures
 
   private constructor(
     connection: FileConnection,
     catalogue: Catalogue,
-    openColumnsMax: number,
+    { openColumnsMax, erasures }: WriterOptions,
     positions: Map<number, number>,
     statements: Statements,
   ) {
+    this.#erasures = erasures
     this.#connection = connection
     this.#catalogue = catalogue
     this.#appenders = new TableAppenders(connection.raw, openColumnsMax)
@@ -38,7 +46,7 @@ export class SeriesWriter {
     this.#statements = statements
   }
 
-  static async open(connection: FileConnection, catalogue: Catalogue, openColumnsMax: number): Promise<SeriesWriter> {
+  static async open(connection: FileConnection, catalogue: Catalogue, options: WriterOptions): Promise<SeriesWriter> {
     const { sql } = connection
     const rows = await (await sql.run('SELECT next_offsets_json FROM series_positions')).getRows()
     const saved = JSON.parse(String(rows[0]?.[0])) as Record<string, number>
@@ -48,7 +56,7 @@ export class SeriesWriter {
       commit: await sql.prepare('COMMIT'),
       savePositions: await sql.prepare('UPDATE series_positions SET next_offsets_json = $1'),
     }
-    return new SeriesWriter(connection, catalogue, openColumnsMax, positions, statements)
+    return new SeriesWriter(connection, catalogue, options, positions, statements)
   }
 
   /** Next offset to be stored per partition, as last committed. */
@@ -56,9 +64,9 @@ export class SeriesWriter {
     return this.#positions
   }
 
-  /** Returns how many rows were stored; the others are before the remembered position of their partition. */
+  /** Returns how many rows were stored; the others are before the remembered position of their partition, or erased. */
   async write(rows: readonly LoggedReading[], nextOffsets: ReadonlyMap<number, number>): Promise<number> {
-    const fresh = this.#fresh(rows, nextOffsets)
+    const fresh = this.#erasures.without(this.#fresh(rows, nextOffsets))
     const positions = this.#advanced(nextOffsets)
     if (positions === null) return 0
     const byType = groupByType(fresh)

@@ -2,7 +2,7 @@ import { InvalidInputError } from '../../kernel/errors.ts'
 import type { TypeTable } from './questdb-catalogue.ts'
 import { integer, microseconds } from './questdb-range.ts'
 import type { Rollups } from './questdb-rollups.ts'
-import type { QuestdbSql } from './questdb-sql.ts'
+import type { Parameter, QuestdbSql } from './questdb-sql.ts'
 import type { Bucket, DownsampleQuery } from './series-store.ts'
 
 const DOING = 'downsample'
@@ -27,12 +27,20 @@ interface Span {
   toTs: number
 }
 
-/** Number of readings of a tenant, over all types. */
-export async function queryCount(sql: QuestdbSql, tables: readonly TypeTable[], receivedBefore: number): Promise<number> {
+/** Number of readings of a tenant, or of one device of it, over all types. */
+export async function queryCount(
+  sql: QuestdbSql,
+  tables: readonly TypeTable[],
+  receivedBefore: number,
+  device: string | undefined,
+): Promise<number> {
   if (tables.length === 0) return 0
-  const where = receivedBefore > 0 ? ' WHERE received_at >= $1::LONG::TIMESTAMP' : ''
+  const parameters: Parameter[] = []
+  const terms: string[] = []
+  if (receivedBefore > 0) terms.push(`received_at >= $${parameters.push(microseconds(receivedBefore))}::LONG::TIMESTAMP`)
+  if (device !== undefined) terms.push(`device = $${parameters.push(device)}`)
+  const where = terms.length === 0 ? '' : ` WHERE ${terms.join(' AND ')}`
   const counts = tables.map(({ name }) => `SELECT count() n FROM ${name}${where}`)
-  const parameters = receivedBefore > 0 ? [microseconds(receivedBefore)] : []
   const rows = await sql.rows('count readings', `SELECT sum(n) FROM (${counts.join(' UNION ALL ')})`, parameters)
   return Number(rows[0]?.[0])
 }

@@ -1,10 +1,15 @@
 import { InternalError } from '../../kernel/errors.ts'
 import type { LoggedReading } from '../../contracts/reading.ts'
+import { Erasures } from './erasures.ts'
 import { LineBuffer } from './questdb-lines.ts'
 import type { QuestdbSql } from './questdb-sql.ts'
 
 const NEXT_OFFSET = 'next-offset-'
 const RECEIVED_BEFORE = 'received-before'
+/** Then tenant and device. */
+const ERASED = 'erased-'
+/** What an erased reading was received at, ms: before everything that is kept. */
+export const ERASED_RECEIVED_AT = 0
 const BUFFER_BYTES = 4_096
 
 /**
@@ -16,6 +21,8 @@ export class Marks {
   readonly #nextOffsets = new Map<number, number>()
   readonly #lines = new LineBuffer(BUFFER_BYTES)
   #receivedBefore = 0
+  /** Devices whose readings were erased. */
+  readonly erasures = new Erasures()
 
   constructor(table: string) {
     this.#table = table
@@ -25,16 +32,19 @@ export class Marks {
   get nextOffsets(): ReadonlyMap<number, number> {
     return this.#nextOffsets
   }
-  /** Readings received before this instant (epoch ms) are removed. */
+  /** Readings received before this instant (epoch ms) are removed; 0 while none are. */
   get receivedBefore(): number {
-    return this.#receivedBefore
+    return this.erasures.size === 0 ? this.#receivedBefore : Math.max(this.#receivedBefore, ERASED_RECEIVED_AT + 1)
   }
 
   async load(sql: QuestdbSql): Promise<void> {
     const rows = await sql.rows('read positions', `SELECT mark, value FROM ${this.#table}`)
     for (const [mark, value] of rows as [string, number][]) {
       if (mark === RECEIVED_BEFORE) this.raiseReceivedBefore(value)
-      else if (mark.startsWith(NEXT_OFFSET)) this.advance(new Map([[Number(mark.slice(NEXT_OFFSET.length)), value]]))
+      else if (mark.startsWith(ERASED)) {
+        const [tenant, device] = mark.slice(ERASED.length).split('/') as [string, string]
+        this.erasures.note(tenant, device, value)
+      } else if (mark.startsWith(NEXT_OFFSET)) this.advance(new Map([[Number(mark.slice(NEXT_OFFSET.length)), value]]))
     }
   }
 
@@ -84,6 +94,12 @@ export class Marks {
   receivedBeforeLines(instant: number): Uint8Array {
     this.#lines.clear()
     this.#putLine(RECEIVED_BEFORE, instant)
+    return this.#lines.written
+  }
+
+  erasedLines(tenant: string, device: string, receivedBefore: number): Uint8Array {
+    this.#lines.clear()
+    this.#putLine(`${ERASED}${tenant}/${device}`, receivedBefore)
     return this.#lines.written
   }
 

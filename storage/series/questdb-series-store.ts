@@ -1,4 +1,4 @@
-import { InvalidInputError, TimeoutError } from '../../kernel/errors.ts'
+import { describeError, InvalidInputError, TimeoutError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import { LATENCY_BUCKETS_S, type Metrics } from '../../kernel/metrics.ts'
 import type { Random } from '../../kernel/random.ts'
@@ -8,6 +8,7 @@ import type { LoggedReading } from '../../contracts/reading.ts'
 import { queryBuckets, queryCount } from './questdb-aggregates.ts'
 import type { QuestdbConfig } from './questdb-config.ts'
 import { isStale, stoppedError } from './questdb-errors.ts'
+import { emptyRows } from './questdb-erasure.ts'
 import { QuestdbHealth } from './questdb-health.ts'
 import { storedIdentities } from './questdb-identities.ts'
 import { integer, queryRange } from './questdb-range.ts'
@@ -81,6 +82,7 @@ export class QuestdbSeriesStore implements SeriesStore {
     await this.#writes.run(async () => {
       const startedMs = this.#options.clock.monotonicMs()
       try {
+        await this.#learnErasures()
         const stored = await this.#open().writer.write(rows, nextOffsets)
         this.#counters.stored.inc(stored)
         this.#counters.skipped.inc(rows.length - stored)
@@ -147,8 +149,8 @@ export class QuestdbSeriesStore implements SeriesStore {
     return new Map([...columns].map(({ metric, kind }) => [metric, kind]))
   }
 
-  async count(tenant: string): Promise<number> {
-    return await this.#read(({ sql, catalogue, marks }) => queryCount(sql, catalogue.tablesOf(tenant), marks.receivedBefore))
+  async count(tenant: string, device?: string): Promise<number> {
+    return await this.#read(({ sql, catalogue, marks }) => queryCount(sql, catalogue.tablesOf(tenant), marks.receivedBefore, device))
   }
 
   /**
@@ -181,6 +183,34 @@ export class QuestdbSeriesStore implements SeriesStore {
     return removed
   }
 
+  /** See SeriesStore. Other processes leave the readings out, and keep later ones of them out, within `catalogueMaxAgeMs`. */
+  async erase(tenant: string, device: string, receivedBefore: number): Promise<number> {
+    const bound = integer('receivedBefore', receivedBefore)
+    const { config, log } = this.#options
+    const erased = await this.#writes.run(async () => {
+      const session = this.#open()
+      await session.settleAll()
+      const { marks, sender, sql, applied, rollups, catalogue } = session
+      await sender.send(marks.erasedLines(tenant, device, bound))
+      marks.erasures.note(tenant, device, bound)
+      await applied.demand(new Set([session.tables.marksName]), config.appliedTimeoutMs)
+      return await emptyRows(
+        { sql, applied, rollups, appliedTimeoutMs: config.appliedTimeoutMs },
+        catalogue.tablesOf(tenant),
+        device,
+        bound,
+      )
+    })
+    for (const { name } of this.#open().catalogue.tablesOf(tenant)) {
+      await this.#writes.run(async () => {
+        const session = this.#open()
+        await dropOldPartitions({ ...parts(session), log, appliedTimeoutMs: config.appliedTimeoutMs }, name, session.marks.receivedBefore)
+      })
+    }
+    this.#counters.erased.inc(erased)
+    return erased
+  }
+
   /** Resolves when queries see every write that has been resolved. */
   async settle(): Promise<void> {
     await this.#open().settleAll()
@@ -189,6 +219,15 @@ export class QuestdbSeriesStore implements SeriesStore {
   /** Looks now whether the store is well; otherwise every `healthMs`. */
   async checkHealth(): Promise<void> {
     await this.#health?.check()
+  }
+
+  /** What other processes erased is kept out from here on; a write does not fail for it. */
+  async #learnErasures(): Promise<void> {
+    try {
+      await this.#open().refresh(this.#options.config.catalogueMaxAgeMs)
+    } catch (error) {
+      this.#options.log.debug({ error: describeError(error) }, 'what other processes erased could not be read')
+    }
   }
 
   async #read<T>(run: (session: QuestdbSession) => Promise<T>): Promise<T> {
@@ -240,6 +279,7 @@ function makeCounters(metrics: Metrics) {
     stored: metrics.counter('series_rows_stored_total', 'Readings stored'),
     skipped: metrics.counter('series_rows_skipped_total', 'Readings skipped because a replay brought them again'),
     removed: metrics.counter('series_rows_removed_total', 'Readings removed by retention'),
+    erased: metrics.counter('series_rows_erased_total', 'Readings of single devices erased'),
     retries: metrics.counter('series_request_retries_total', 'Requests of readings that failed and were sent again'),
     writeSeconds: metrics.histogram('series_write_seconds', 'Time of one write, rows and positions', LATENCY_BUCKETS_S),
     downsamples: metrics.counter('series_downsamples_total', 'Downsampled answers by what they were computed from', ['source']),

@@ -32,10 +32,10 @@ export class QuestdbWriter {
     this.#encoder = new RowEncoder(options.catalogue, options.requestBytesMax)
   }
 
-  /** Returns how many rows were stored; the others are before the remembered position of their partition. */
+  /** Returns how many rows were stored; the others are before the remembered position of their partition, or erased. */
   async write(rows: readonly LoggedReading[], nextOffsets: ReadonlyMap<number, number>): Promise<number> {
     const { marks, tables, sender, onTable } = this.#options
-    const fresh = marks.fresh(rows, nextOffsets)
+    const fresh = marks.erasures.without(marks.fresh(rows, nextOffsets))
     const ahead = marks.ahead(nextOffsets)
     if (ahead.size === 0) return 0
     for (let next = 0; next < fresh.length;) next = await this.#writePart(fresh, next)

@@ -81,13 +81,21 @@ export interface SeriesStore extends Service {
   downsample(query: DownsampleQuery): Promise<Bucket[]>
   /** Metrics stored for a type, with their kinds. */
   metrics(tenant: string, type: string): Promise<ReadonlyMap<string, 'number' | 'boolean' | 'string'>>
-  /** Number of readings stored for a tenant. */
-  count(tenant: string): Promise<number>
+  /** Number of readings stored for a tenant, or for one device of it. */
+  count(tenant: string, device?: string): Promise<number>
   /**
    * Removes readings received before this instant from every answer; resolves with how many. QuestDB deletes no rows: it leaves them out,
    * and frees the disk of partitions in which no others are.
    */
   retain(receivedBefore: number): Promise<number>
+  /**
+   * Erases the readings of one device that were received before this instant; resolves with how many, when that is durable. What the event
+   * log brings of them later, or again, is not stored: no replay brings one back. What a call that was cut short has left, the same call removes.
+   * DuckDB deletes the rows; the file's freed blocks are used again for later ones. QuestDB deletes no rows: it empties them (no value of a
+   * metric is left on disk once its column files are purged), leaves them out of every answer, and drops partitions in which no others are;
+   * until then the instants and sequence numbers of the emptied rows stay on disk.
+   */
+  erase(tenant: string, device: string, receivedBefore: number): Promise<number>
 }
 
 /**

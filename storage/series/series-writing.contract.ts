@@ -12,7 +12,11 @@ import {
 } from './testing/contract-engine.ts'
 import type { ReadingIdentity } from './series-store.ts'
 
-/** Writing, positions, identities and retention. */
+function identity(parts: Partial<ReadingIdentity>): ReadingIdentity {
+  return { tenant: 'default', device: 'pump-1', ts: MIDNIGHT, boot: null, seq: null, partition: 0, offset: 1000, ...parts }
+}
+
+/** Writing, positions, identities, erasure and retention. */
 export function writingContract(engine: () => SeriesEngine): void {
   describe('writing', () => {
     test('gives back every field as it was written', async () => {
@@ -137,17 +141,6 @@ export function writingContract(engine: () => SeriesEngine): void {
   })
 
   describe('identities', () => {
-    const identity = (parts: Partial<ReadingIdentity>): ReadingIdentity => ({
-      tenant: 'default',
-      device: 'pump-1',
-      ts: MIDNIGHT,
-      boot: null,
-      seq: null,
-      partition: 0,
-      offset: 1000,
-      ...parts,
-    })
-
     test('are (tenant, device, boot, seq, ts), or (tenant, device, ts) without seq', async () => {
       const source = new ReadingSource()
       const readings = [
@@ -205,6 +198,73 @@ export function writingContract(engine: () => SeriesEngine): void {
         await engine().store.contains(asked),
         readings.map((_, index) => index % 2 === 0),
       )
+    })
+  })
+
+  describe('erasure', () => {
+    test('removes one device of one tenant from every answer, for good', async () => {
+      const source = new ReadingSource()
+      const gone = source.many(40, (index) => ({
+        device: 'gone',
+        type: `t${index % 2}`,
+        boot: 'b',
+        seq: index,
+        values: { temperature: index, mode: 'x' },
+      }))
+      const others = [
+        ...source.many(20, (index) => ({ device: 'pump-1', type: `t${index % 2}` })),
+        ...source.many(5, () => ({ tenant: 'other', device: 'gone', type: 't0' })),
+      ]
+      await writeAll(engine(), [...gone, ...others])
+      assert.equal(await engine().store.count('default', 'gone'), 40)
+      const at = Math.max(...gone.map(({ receivedAt }) => receivedAt)) + 1
+      assert.equal(await engine().store.erase('default', 'gone', at), 40)
+      await engine().settle()
+      assert.equal(await engine().store.erase('default', 'gone', at), 0)
+      const check = async (): Promise<void> => {
+        assert.deepEqual(await allPages(engine().store, { tenant: 'default', device: 'gone', limit: 100 }), { items: [], pages: 1 })
+        assert.equal(await engine().store.latest('default', 'gone'), null)
+        assert.deepEqual(
+          [await engine().store.count('default', 'gone'), await engine().store.count('default'), await engine().store.count('other')],
+          [0, 20, 5],
+        )
+        const span = { fromTs: MIDNIGHT, toTs: MIDNIGHT + DAY_MS, intervalMs: DAY_MS }
+        assert.deepEqual(await engine().store.downsample({ tenant: 'default', device: 'gone', metric: 'temperature', ...span }), [])
+        const asked = gone.map(({ ts, boot, seq }) =>
+          identity({ device: 'gone', ts, boot: boot ?? null, seq: seq ?? null, offset: 10_000 }),
+        )
+        assert.deepEqual(await engine().store.contains(asked), new Array(40).fill(false))
+        assert.deepEqual(await engine().store.positions(), offsetsAfter([...gone, ...others]))
+      }
+      await check()
+      await engine().reopen()
+      await check()
+    })
+
+    test('keeps out what the log brings later of it, also after a restart, and takes in what was received after', async () => {
+      const source = new ReadingSource()
+      const [first, late, lateToo, after] = source.many(4, (index) => ({
+        device: 'gone',
+        ts: MIDNIGHT + index * 1_000,
+        receivedAt: MIDNIGHT + index * 1_000,
+      }))
+      assert.ok(first !== undefined && late !== undefined && lateToo !== undefined && after !== undefined)
+      await writeAll(engine(), [first])
+      assert.equal(await engine().store.erase('default', 'gone', MIDNIGHT + 3_000), 1)
+      await writeAll(engine(), [late])
+      await engine().reopen()
+      await writeAll(engine(), [lateToo])
+      await writeAll(engine(), [after])
+      const { items } = await engine().store.range({ tenant: 'default', limit: 10 })
+      assert.deepEqual(items, [asStored(after)])
+      assert.deepEqual(await engine().store.positions(), new Map([[0, 4]]))
+    })
+
+    test('of a device without readings is nothing, and holds all the same', async () => {
+      const source = new ReadingSource()
+      assert.equal(await engine().store.erase('default', 'gone', MIDNIGHT), 0)
+      await writeAll(engine(), [source.reading({ device: 'gone', ts: MIDNIGHT - 10, receivedAt: MIDNIGHT - 1 }), source.reading()])
+      assert.equal(await engine().store.count('default'), 1)
     })
   })
 
