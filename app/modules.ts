@@ -152,6 +152,7 @@ export const MODULES: ModuleTable = {
         ...(context.config.platform.documentsEngine === 'lmdb'
           ? { downlinks: parts.eventLog }
           : { edge: { id: context.processId, eventLog: parts.eventLog } }),
+        isCutOff: (tenant, device) => parts.registryView.isCutOff(tenant, device),
         onSession: announceSessions(parts.eventLog, context.log),
       }),
   },

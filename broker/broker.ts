@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { Gauge } from 'prom-client'
+import type { DownlinksCancelled } from '../contracts/downlink.ts'
 import type { RegistryView } from '../contracts/registry-view.ts'
 import type { UplinkSink } from '../contracts/uplink.ts'
 import { describeError, TimeoutError } from '../kernel/errors.ts'
@@ -79,6 +80,8 @@ export interface BrokerOptions {
   edge?: { id: string; eventLog: EventLog }
   /** For a broker that is alone on its documents: the event log whose topic `commands` carries messages to devices (`downlink/1`). */
   downlinks?: EventLog
+  /** Is the device without a valid certificate since one was revoked? Default: none is. */
+  isCutOff?: (tenant: string, device: string) => Promise<boolean>
   /** Told of every session's begin and end; may not throw. */
   onSession?: (event: SessionEvent) => void
 }
@@ -160,6 +163,7 @@ export class Broker implements Service {
       clock,
       packetBytesMax: config.packets.packetBytesMax,
       queueMessagesMax: config.queueMessagesMax,
+      isCutOff: options.isCutOff ?? (() => Promise.resolve(false)),
       forwarder: this.#edge,
       onDropped: (drop) => this.#onDropped(drop),
     })
@@ -259,8 +263,14 @@ export class Broker implements Service {
     this.#downlinks = new LoneDownlinks({
       ...{ eventLog, clock, log, config: config.edges },
       deliver: (clientId, downlink, place) => this.#commands.deliver(clientId, downlink, place),
+      cancel: (cancelled) => this.#cancel(cancelled),
     })
     await this.#downlinks.start()
+  }
+
+  async #cancel({ tenant, device, reason }: DownlinksCancelled): Promise<void> {
+    const messages = await this.#commands.cancel(tenant, device)
+    if (messages > 0) this.#options.log.warn({ tenant, device, reason, messages }, 'messages to a device cancelled')
   }
 
   #createPersistence(refusedClients: WeakSet<object>): DocumentsPersistence {
@@ -326,6 +336,7 @@ export class Broker implements Service {
       },
       host: {
         deliver: (clientId, downlink, place) => this.#commands.deliver(clientId, downlink, place),
+        cancel: (cancelled) => this.#cancel(cancelled),
         vacate: (clientId) => this.#seated.vacate(clientId),
         onOrphans: (clientIds) => this.#leftWills.say(clientIds, this.#broker.id),
         onLost: () => this.#seated.endAll(),

@@ -19,6 +19,8 @@ export type DownlinkResult =
   /** It is in the event log, durably; the edge that holds the device, if one does, sends or queues it. */
   | { status: 'forwarded' }
   /** The bound named by `reason` was reached; nothing was queued. */
+  /** The device's last certificate is revoked: nothing is sent to it or kept for it until it has another one. */
+  | { status: 'cut-off' }
   | { status: 'queue-full'; reason: 'session-queue-full' | 'all-queues-full' }
 
 /** What may be sent to a device, below `devices/{device}/`. */
@@ -40,6 +42,8 @@ export interface CommandsOptions {
   clock: Clock
   packetBytesMax: number
   queueMessagesMax: number
+  /** Is the device without a valid certificate since one was revoked? */
+  isCutOff: (tenant: string, device: string) => Promise<boolean>
   /** Without it every device is held here. */
   forwarder: Forwarder | undefined
   onDropped: (drop: { reason: 'session-queue-full' | 'all-queues-full'; clientId: string }) => void
@@ -80,6 +84,10 @@ export class Commands {
       this.#counter.inc({ status: 'forwarded' })
       return { status: 'forwarded' }
     }
+    if (await this.#options.isCutOff(tenant, device)) {
+      this.#counter.inc({ status: 'cut-off' })
+      return { status: 'cut-off' }
+    }
     const identity = { brokerId: `${broker.id}/down`, brokerCounter: this.#nextCounter++ }
     const { outlook, queued, delivered } = this.#send(sessionId, packetOf({ tenant, device, path, retain }, Buffer.from(payload), identity))
     await queued
@@ -96,9 +104,30 @@ export class Commands {
       return
     }
     if (this.#options.persistence.queues.knows(sessionId, place)) return
+    if (await this.#options.isCutOff(downlink.tenant, downlink.device)) {
+      this.#counter.inc({ status: 'cut-off' })
+      return
+    }
     const { outlook, queued } = this.#send(sessionId, packetOf(downlink, payload, identityOf(place)))
     if (outlook.status === 'queue-full') this.#options.onDropped({ reason: outlook.reason, clientId: sessionId })
     await queued
+  }
+
+  /**
+   * Takes back what waits for a device: its queue, and commands that are retained for it. Its desired twin stays, and reaches nobody
+   * while the device has no valid certificate. Resolves to how many, when it is durable.
+   */
+  async cancel(tenant: string, device: string): Promise<number> {
+    const { persistence } = this.#options
+    const sessionId = sessionIdOf(tenant, device)
+    const queued = persistence.queues.lengthOf(sessionId)
+    const retained = [...persistence.retained.matching([`${topicPrefixOf(tenant)}devices/${device}/commands/#`])]
+    await Promise.all([
+      persistence.queues.delete(sessionId),
+      ...retained.map((packet) => persistence.storeRetained({ ...packet, payload: Buffer.alloc(0) })),
+    ])
+    this.#counter.inc({ status: 'cancelled' }, queued + retained.length)
+    return queued + retained.length
   }
 
   #check(path: string, payload: Uint8Array): void {

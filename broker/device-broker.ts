@@ -268,7 +268,8 @@ export class DeviceBroker {
   /** A second look at what goes down: only the device's own topics, and no more than the granted QoS. */
   #authoriseForward(client: Client, packet: AedesPublishPacket): AedesPublishPacket | null {
     const session = this.#sessions.get(client)
-    if (session === undefined || !packet.topic.startsWith(session.ownPrefix)) return null
+    // One that is being expelled gets nothing more, retained or not.
+    if (session === undefined || session.expelled !== undefined || !packet.topic.startsWith(session.ownPrefix)) return null
     // A packet with an id comes from the session's queue, where its QoS was settled.
     if (packet.messageId === undefined) packet.qos = this.#granted.deliveryQos(client, packet.topic, packet.qos)
     return packet

@@ -1,13 +1,21 @@
-import { DownlinkSchema, type Downlink } from '../contracts/downlink.ts'
+import { DownlinksCancelledSchema, DownlinkSchema, type Downlink, type DownlinksCancelled } from '../contracts/downlink.ts'
 import { utf8Text } from '../kernel/bytes.ts'
 import { compileSchema } from '../kernel/schema.ts'
 import type { LogRecord } from '../storage/event-log/event-log.ts'
 
 const checkDownlink = compileSchema(DownlinkSchema)
+const checkCancelled = compileSchema(DownlinksCancelledSchema)
 
 /** The message to a device that a record holds; undefined when it holds none, or its key names another device. */
 export function downlinkOf(record: LogRecord): Downlink | undefined {
   const checked = checkDownlink(readJson(record))
+  if (checked.status === 'invalid' || record.key !== `${checked.value.tenant}/${checked.value.device}`) return undefined
+  return checked.value
+}
+
+/** The cancellation that a record holds; undefined as above. */
+export function cancellationOf(record: LogRecord): DownlinksCancelled | undefined {
+  const checked = checkCancelled(readJson(record))
   if (checked.status === 'invalid' || record.key !== `${checked.value.tenant}/${checked.value.device}`) return undefined
   return checked.value
 }

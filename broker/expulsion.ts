@@ -1,14 +1,11 @@
 import type { Histogram } from 'prom-client'
 import type { RegistryView } from '../contracts/registry-view.ts'
 import type { Logger } from '../kernel/log.ts'
-import type { Metrics } from '../kernel/metrics.ts'
+import { REVOCATION_BUCKETS_S, type Metrics } from '../kernel/metrics.ts'
 import type { Clock } from '../kernel/time.ts'
 import type { DeviceConnections } from './device-connections.ts'
 import type { DeviceSession } from './device-session.ts'
 import { sessionIdOf } from './names.ts'
-
-/** Revocation is promised in under a second; the buckets show where in it. */
-const EXPULSION_BUCKETS_S = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 5] as const
 
 /** Ends the live connections of a device that may no longer be here, at once and on every listener. */
 export class Expulsion {
@@ -16,6 +13,7 @@ export class Expulsion {
   readonly #clock: Clock
   readonly #log: Logger
   readonly #seconds: Histogram
+  readonly #revocationSeconds: Histogram<'listener'>
 
   constructor(options: { connections: DeviceConnections; clock: Clock; log: Logger; metrics: Metrics }) {
     this.#connections = options.connections
@@ -24,26 +22,37 @@ export class Expulsion {
     this.#seconds = options.metrics.histogram(
       'broker_expulsion_seconds',
       'From the registry saying that a device must go to the close of its last connection',
-      EXPULSION_BUCKETS_S,
+      REVOCATION_BUCKETS_S,
+    )
+    this.#revocationSeconds = options.metrics.histogram(
+      'broker_revocation_seconds',
+      'From the call that revoked a certificate, in whichever process, to the close of each of its sessions here',
+      REVOCATION_BUCKETS_S,
+      ['listener'],
     )
   }
 
   /** Starts listening; returns the way to stop. */
   follow(registry: RegistryView): () => void {
-    return registry.onExpelled(({ tenant, device, serial, reason }) => {
+    return registry.onExpelled(({ tenant, device, serial, reason, at }) => {
       const sessions = this.#connections
         .of(sessionIdOf(tenant, device))
         .filter((session) => serial === undefined || session.identity.serial === serial)
-      if (sessions.length > 0) this.#end(sessions, reason)
+      if (sessions.length > 0) this.#end(sessions, reason, serial === undefined ? undefined : at)
     })
   }
 
-  #end(sessions: readonly DeviceSession[], reason: string): void {
+  #end(sessions: readonly DeviceSession[], reason: string, revokedAtMs: number | undefined): void {
     const startedMs = this.#clock.monotonicMs()
     let open = sessions.length
     for (const session of sessions) {
       session.expelled = reason
       session.onceClosed(() => {
+        // Wall clocks of two machines may differ by more than it took.
+        if (revokedAtMs !== undefined) {
+          const tookMs = Math.max(0, this.#clock.nowMs() - revokedAtMs)
+          this.#revocationSeconds.observe({ listener: session.listener }, tookMs / 1_000)
+        }
         if (--open === 0) this.#seconds.observe((this.#clock.monotonicMs() - startedMs) / 1_000)
       })
       session.cut()

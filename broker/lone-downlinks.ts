@@ -1,10 +1,10 @@
-import { DOWNLINK, type Downlink } from '../contracts/downlink.ts'
+import { DOWNLINK, DOWNLINKS_CANCELLED, type Downlink, type DownlinksCancelled } from '../contracts/downlink.ts'
 import { TOPICS } from '../contracts/topics.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Clock } from '../kernel/time.ts'
 import type { Consumer, EventLog, LogRecord } from '../storage/event-log/event-log.ts'
 import { TopicFollower } from '../storage/event-log/topic-follower.ts'
-import { downlinkOf } from './downlink-record.ts'
+import { cancellationOf, downlinkOf } from './downlink-record.ts'
 import type { EdgesConfig } from './edges/config.ts'
 import type { LogPlace } from './persistence/log-place.ts'
 
@@ -17,6 +17,8 @@ export interface LoneDownlinksOptions {
   config: Pick<EdgesConfig, 'followRecordsMax' | 'followWaitMs' | 'followRetryMs'>
   /** Resolves when the message is durable where it must be; delivery goes on by itself. */
   deliver: (clientId: string, downlink: Downlink, place: LogPlace) => Promise<void>
+  /** Takes back what waits for the device; resolves when that is durable. */
+  cancel: (cancelled: DownlinksCancelled) => Promise<void>
 }
 
 /**
@@ -58,7 +60,8 @@ export class LoneDownlinks {
     try {
       for (const record of records) {
         if (signal.aborted) return
-        await this.#deliver(record)
+        if (record.schema === DOWNLINK) await this.#deliver(record)
+        else if (record.schema === DOWNLINKS_CANCELLED) await this.#cancel(record)
       }
       await consumer.commit(new Map(records.map((record) => [record.partition, record.offset + 1])))
     } catch (error) {
@@ -68,10 +71,16 @@ export class LoneDownlinks {
   }
 
   async #deliver(record: LogRecord): Promise<void> {
-    if (record.schema !== DOWNLINK) return
     const { key, partition, offset } = record
     const downlink = downlinkOf(record)
     if (downlink === undefined) this.#options.log.error({ partition, offset }, 'unreadable command passed over')
     else await this.#options.deliver(key, downlink, { partition, offset })
+  }
+
+  async #cancel(record: LogRecord): Promise<void> {
+    const { partition, offset } = record
+    const cancelled = cancellationOf(record)
+    if (cancelled === undefined) this.#options.log.error({ partition, offset }, 'unreadable cancellation passed over')
+    else await this.#options.cancel(cancelled)
   }
 }

@@ -33,6 +33,8 @@ export const CertificateRecordSchema = Type.Object({
   reason: Type.Union([Type.String(), Type.Null()], { description: 'CRLReason name of RFC 5280 §5.3.1' }),
   /** True once the `certificate-revoked` event is in the log; a revocation cut short by a crash is announced at the next start. */
   announced: Type.Boolean(),
+  /** Revoked, and the device had no other valid certificate when it was. */
+  isLast: Type.Optional(Type.Boolean()),
   pem: Type.String({ description: 'the leaf alone' }),
   door: Type.String({ description: 'how it was asked for: est-token, est-certificate, …' }),
 })

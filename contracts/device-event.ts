@@ -15,7 +15,10 @@ export const DeviceEventSchema = Type.Union([
     serial: Type.String(),
     /** CRLReason name of RFC 5280 §5.3.1. */
     reason: Type.String(),
+    /** Epoch ms at which the revocation was asked for: what happens because of it is timed from here, in whichever process. */
     at: Type.Integer(),
+    /** The device has no valid certificate left: what waits for it is cancelled. */
+    isLast: Type.Optional(Type.Boolean()),
   }),
 ])
 export type DeviceEvent = Static<typeof DeviceEventSchema>

@@ -18,3 +18,11 @@ export const DownlinkSchema = Type.Object({
 })
 export type Downlink = Static<typeof DownlinkSchema>
 export const DOWNLINK = 'downlink/1'
+
+/**
+ * On topic `commands`, keyed by the device (schema `downlinks-cancelled/1`): every message before this one that the device has not
+ * acknowledged is taken back. It lies in the log among the messages that it is about, so that it holds for just those, whoever holds the device.
+ */
+export const DownlinksCancelledSchema = Type.Object({ tenant: Type.String(), device: Type.String(), reason: Type.String(), at: Type.Integer() })
+export type DownlinksCancelled = Static<typeof DownlinksCancelledSchema>
+export const DOWNLINKS_CANCELLED = 'downlinks-cancelled/1'

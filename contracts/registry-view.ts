@@ -4,6 +4,19 @@ export type Admission =
   | { status: 'admitted'; device: Device }
   | { status: 'refused'; reason: 'unknown-device' | 'suspended' | 'decommissioned' | 'certificate-revoked' }
 
+/** A device, or one certificate of it, that may no longer be here. */
+export interface Expelled {
+  tenant: string
+  device: string
+  /** The revoked certificate; absent when the device goes with all of them. */
+  serial?: string
+  reason: string
+  /** Epoch ms at which it was asked for, where that is known. */
+  at?: number
+  /** The device has no valid certificate left: what waits for it is cancelled. */
+  isLast?: boolean
+}
+
 /**
  * What the doors know of devices without asking anyone: an in-memory view, kept up to date from the `device-events` topic.
  * Synchronous, because it is asked on every connect and every publish.
@@ -19,5 +32,5 @@ export interface RegistryView {
    * Calls back when live sessions must end: a revoked certificate (`serial` given) or a device that may no longer connect.
    * Returns the way to stop listening.
    */
-  onExpelled(listener: (expelled: { tenant: string; device: string; serial?: string; reason: string }) => void): () => void
+  onExpelled(listener: (expelled: Expelled) => void): () => void
 }

@@ -1,4 +1,5 @@
 import type { Device, DeviceState, DeviceType } from '../contracts/device.ts'
+import { deviceKey } from '../contracts/topics.ts'
 
 interface Tenant {
   devices: Map<string, Device>
@@ -11,6 +12,8 @@ const NO_LABELS: Readonly<Record<string, string>> = Object.freeze({})
 export class KnownDevices {
   readonly #tenants = new Map<string, Tenant>()
   readonly #revoked = new Set<string>()
+  /** Devices whose last valid certificate was revoked. */
+  readonly #cutOff = new Set<string>()
   /** One text for each that many devices share: tenants, types and states. */
   readonly #shared = new Map<string, string>()
 
@@ -28,6 +31,16 @@ export class KnownDevices {
 
   revoke(serial: string): void {
     this.#revoked.add(serial)
+  }
+
+  isCutOff(tenant: string, device: string): boolean {
+    return this.#cutOff.has(deviceKey(tenant, device))
+  }
+  cutOff(tenant: string, device: string): void {
+    this.#cutOff.add(deviceKey(tenant, device))
+  }
+  reconnect(tenant: string, device: string): void {
+    this.#cutOff.delete(deviceKey(tenant, device))
   }
 
   /** Keeps the contract's fields of a device, whatever else the object has. */
@@ -61,6 +74,7 @@ export class KnownDevices {
   clear(): void {
     this.#tenants.clear()
     this.#revoked.clear()
+    this.#cutOff.clear()
     this.#shared.clear()
   }
 

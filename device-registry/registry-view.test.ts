@@ -14,11 +14,11 @@ const TENANT = 'default'
 const BY = 'user:tester'
 const SERIAL = '0A1B2C'
 
-async function revoke({ documents, clock }: Stores, serial: string, notAfter: number): Promise<void> {
+async function revoke({ documents, clock }: Stores, serial: string, notAfter: number, isLast = false): Promise<void> {
   const certificates = await documents.collection<CertificateRecord>({ name: CERTIFICATES_COLLECTION, indexes: [] })
   const nowMs = clock.nowMs()
   const record = { serial, tenant: TENANT, device: 'd1', notBefore: 0, notAfter, issuedAt: 0, revokedAt: nowMs, reason: 'keyCompromise' }
-  await certificates.put(serial, { ...record, state: 'revoked', announced: true, pem: '', door: 'test' })
+  await certificates.put(serial, { ...record, state: 'revoked', announced: true, isLast, pem: '', door: 'test' })
 }
 
 function announce(eventLog: EventLog, event: DeviceEvent, device = 'd1'): Promise<unknown> {
@@ -107,6 +107,28 @@ it('follows changes, and expels within milliseconds', async (t) => {
   })
 })
 
+it('a device is cut off when its last certificate is revoked, also over a restart, until it has another one', async (t) => {
+  const stores = await openStores(t)
+  const registry = await startRegistry(stores)
+  await registry.ensureRegistered(TENANT, 'd1', undefined, BY)
+  const view = await startView(stores)
+  await announce(stores.eventLog, { ...revoked('AA'), isLast: false } as DeviceEvent)
+  await announce(stores.eventLog, revoked('BB'))
+  await until('both revoked', () => view.admit(TENANT, 'd1', 'BB').status === 'refused')
+  assert.equal(await view.isCutOff(TENANT, 'd1'), false)
+  await announce(stores.eventLog, { ...revoked('CC'), isLast: true } as DeviceEvent)
+  await until('revoked', () => view.admit(TENANT, 'd1', 'CC').status === 'refused')
+  assert.equal(await view.isCutOff(TENANT, 'd1'), true)
+  assert.equal(await view.isCutOff('other', 'd1'), false)
+  await revoke(stores, 'CC', stores.clock.nowMs() + 60_000, true)
+  const restarted = await startView(stores)
+  assert.equal(await restarted.isCutOff(TENANT, 'd1'), true)
+  const certificates = await stores.documents.collection<CertificateRecord>({ name: CERTIFICATES_COLLECTION, indexes: [] })
+  const { _id, version, ...record } = (await certificates.get('CC')) ?? assert.fail()
+  await certificates.put('DD', { ...record, serial: 'DD', state: 'valid', revokedAt: null, reason: null, isLast: false })
+  assert.deepEqual([await view.isCutOff(TENANT, 'd1'), await restarted.isCutOff(TENANT, 'd1')], [false, false])
+})
+
 it('expels for a revoked certificate, and refuses it from then on', async (t) => {
   const stores = await openStores(t)
   const registry = await startRegistry(stores)
@@ -119,7 +141,9 @@ it('expels for a revoked certificate, and refuses it from then on', async (t) =>
   view.onExpelled((who) => expelled.push({ ...who, now: view.admit(TENANT, 'd1', SERIAL).status }))
   await announce(stores.eventLog, revoked(SERIAL))
   await until('expelled', () => expelled.length > 0)
-  assert.deepEqual(expelled, [{ tenant: TENANT, device: 'd1', serial: SERIAL, reason: 'keyCompromise', now: 'refused' }])
+  assert.deepEqual(expelled, [
+    { tenant: TENANT, device: 'd1', serial: SERIAL, reason: 'keyCompromise', at: 1, isLast: false, now: 'refused' },
+  ])
   assert.equal(view.admit(TENANT, 'd1', '01').status, 'admitted', 'the device may connect with another one')
 })
 

@@ -1,7 +1,7 @@
 import { CERTIFICATES_COLLECTION, type CertificateRecord } from '../contracts/certificate.ts'
 import { DEVICE_EVENT, DeviceEventSchema, type DeviceEvent } from '../contracts/device-event.ts'
 import type { Device, DeviceState, DeviceType } from '../contracts/device.ts'
-import type { Admission, RegistryView } from '../contracts/registry-view.ts'
+import type { Admission, Expelled, RegistryView } from '../contracts/registry-view.ts'
 import { deviceKey, TOPICS } from '../contracts/topics.ts'
 import { utf8Text } from '../kernel/bytes.ts'
 import { describeError } from '../kernel/errors.ts'
@@ -15,8 +15,6 @@ import { openRegistryCollections, type RegistryCollections } from './collections
 import { registryConfig, type RegistryConfig } from './config.ts'
 import { KnownDevices } from './known-devices.ts'
 import { TopicFollower } from '../storage/event-log/topic-follower.ts'
-
-type Expelled = Parameters<Parameters<RegistryView['onExpelled']>[0]>[0]
 
 export interface RegistryViewOptions {
   documents: Documents
@@ -48,6 +46,7 @@ export class FollowingRegistryView implements Service, RegistryView {
   readonly #staleDevices = new Set<string>()
   readonly #staleTypes = new Set<string>()
   #starting: Promise<TopicFollower> | undefined
+  #certificates: Collection<CertificateRecord> | undefined
 
   constructor(options: RegistryViewOptions) {
     this.#options = options
@@ -69,6 +68,7 @@ export class FollowingRegistryView implements Service, RegistryView {
     this.#starting = undefined
     await (await starting)?.stop()
     this.#known.clear()
+    this.#certificates = undefined
     this.#staleDevices.clear()
     this.#staleTypes.clear()
   }
@@ -95,6 +95,18 @@ export class FollowingRegistryView implements Service, RegistryView {
     return this.#known.type(tenant, type)
   }
 
+  /**
+   * Is the device without a valid certificate since one of its was revoked? Then nothing is sent to it or kept for it. Asks the store only
+   * about devices that were: one that enrolled again is not any more.
+   */
+  async isCutOff(tenant: string, device: string): Promise<boolean> {
+    if (!this.#known.isCutOff(tenant, device) || this.#certificates === undefined) return false
+    const filter: Filter = { tenant, device, state: 'valid', notAfter: { $gte: this.#options.clock.nowMs() } }
+    if ((await this.#certificates.find(filter, { limit: 1 })).length === 0) return true
+    this.#known.reconnect(tenant, device)
+    return false
+  }
+
   onExpelled(listener: (expelled: Expelled) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -113,7 +125,11 @@ export class FollowingRegistryView implements Service, RegistryView {
     for await (const type of everyOne(collections.types, {}, this.#config.loadPageDocuments)) this.#known.putType(type)
     // An expired certificate is refused for that; its serial need not be kept.
     const revoked: Filter = { state: 'revoked', notAfter: { $gte: clock.nowMs() } }
-    for await (const { serial } of everyOne(certificates, revoked, this.#config.loadPageDocuments)) this.#known.revoke(serial)
+    for await (const { serial, tenant, device, isLast } of everyOne(certificates, revoked, this.#config.loadPageDocuments)) {
+      this.#known.revoke(serial)
+      if (isLast === true) this.#known.cutOff(tenant, device)
+    }
+    this.#certificates = certificates
 
     const isNew = ({ partition, offset }: LogRecord): boolean => offset >= (loadedUpTo.get(partition)?.next ?? 0)
     const nowMs = clock.nowMs()
@@ -149,13 +165,15 @@ export class FollowingRegistryView implements Service, RegistryView {
     }
     const { device } = event
     if (event.event === 'certificate-revoked') {
-      this.#known.revoke(event.serial)
-      this.#expel({ tenant, device, serial: event.serial, reason: event.reason })
+      const { serial, reason, at, isLast = false } = event
+      this.#known.revoke(serial)
+      if (isLast) this.#known.cutOff(tenant, device)
+      this.#expel({ tenant, device, serial, reason, at, isLast })
       return
     }
     this.#known.setState(tenant, device, event.state as DeviceState)
     this.#staleDevices.add(deviceKey(tenant, device))
-    if (isBarred(event.state)) this.#expel({ tenant, device, reason: event.state })
+    if (isBarred(event.state)) this.#expel({ tenant, device, reason: event.state, at: event.at })
   }
 
   async #refresh({ devices, types }: RegistryCollections): Promise<void> {

@@ -71,5 +71,8 @@ export function mergedMetricsText(threads: readonly MetricFamily[][]): Promise<s
   return AggregatorRegistry.aggregate(kept).metrics()
 }
 
+/** Buckets, in seconds, for what is promised in under a second, revocation first of all. */
+export const REVOCATION_BUCKETS_S = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 10] as const
+
 /** Buckets, in seconds, for latencies from a tenth of a millisecond to ten seconds. */
 export const LATENCY_BUCKETS_S = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const

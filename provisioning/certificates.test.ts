@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { CRL_REASONS } from '../contracts/certificate.ts'
 import { DEVICE_EVENT, type DeviceEvent } from '../contracts/device-event.ts'
+import { DOWNLINKS_CANCELLED } from '../contracts/downlink.ts'
 import { TOPICS } from '../contracts/topics.ts'
 import { EnvironmentError, InvalidInputError, NotFoundError } from '../kernel/errors.ts'
 import { silentLogger } from '../kernel/log.ts'
@@ -71,8 +72,37 @@ test('revoking records who, when and why, and tells the others before it answers
   assert.equal(revoked.reason, 'keyCompromise')
   assert.ok(revoked.revokedAt !== null && revoked.revokedAt >= issued.issuedAt)
   assert.deepEqual(await eventsOf(issued.serial), [
-    { event: 'certificate-revoked', tenant: 'acme', device: 'd2', serial: issued.serial, reason: 'keyCompromise', at: revoked.revokedAt },
+    {
+      event: 'certificate-revoked',
+      tenant: 'acme',
+      device: 'd2',
+      serial: issued.serial,
+      reason: 'keyCompromise',
+      at: revoked.revokedAt,
+      isLast: true,
+    },
   ])
+})
+
+test('what waits for a device is cancelled with its last certificate only', async () => {
+  const [first, second] = [await issue('two'), await issue('two')]
+  const other = await issue('other')
+  const cancelled = async (): Promise<string[]> => {
+    const records = await station.stores.records(TOPICS.commands)
+    return records.filter(({ schema }) => schema === DOWNLINKS_CANCELLED).map(({ key }) => key)
+  }
+  assert.equal((await station.certificates.revoke('acme', first.serial, 'superseded')).isLast, false)
+  assert.equal((await cancelled()).includes('acme/two'), false)
+  await Promise.all([
+    station.certificates.revoke('acme', second.serial, 'superseded'),
+    station.certificates.revoke('acme', first.serial, 'superseded'),
+  ])
+  assert.deepEqual(
+    (await cancelled()).filter((key) => key === 'acme/two'),
+    ['acme/two'],
+  )
+  assert.equal((await cancelled()).includes('acme/other'), false)
+  assert.equal((await station.certificates.get('acme', other.serial)).state, 'valid')
 })
 
 test('revoking again, also at the same time, changes and tells nothing more', async () => {

@@ -1,7 +1,9 @@
 import type { Counter } from 'prom-client'
 import { CERTIFICATES_COLLECTION, CRL_REASONS, normaliseSerial, type CertificateRecord, type CrlReason } from '../contracts/certificate.ts'
 import { DEVICE_EVENT, type DeviceEvent } from '../contracts/device-event.ts'
+import { DOWNLINKS_CANCELLED, type DownlinksCancelled } from '../contracts/downlink.ts'
 import { deviceKey, TOPICS } from '../contracts/topics.ts'
+import { jsonBytes } from '../kernel/bytes.ts'
 import { InternalError, InvalidInputError, NotFoundError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Metrics } from '../kernel/metrics.ts'
@@ -118,7 +120,8 @@ export class Certificates implements Service {
   }
 
   /**
-   * Revokes: the record first, then the event that closes sessions; durable before it answers. Revoking again answers the first
+   * Revokes: the record first, then the event that closes sessions and, when it was the device's last certificate, the one that cancels
+   * what waits for it; durable before it answers. Revoking again answers the first
    * revocation as it stands (and sends its event if a crash had cut it off). `reason` is a CRLReason name, RFC 5280 §5.3.1.
    * Throws InvalidInputError naming `reason`, NotFoundError.
    */
@@ -131,9 +134,11 @@ export class Certificates implements Service {
         },
       )
     }
+    // The bound on revocation is measured from this call.
+    const revokedAt = this.#options.clock.nowMs()
     let record = await this.get(tenant, serial)
     while (record.state === 'valid') {
-      const change = { $set: { state: 'revoked', revokedAt: this.#options.clock.nowMs(), reason } }
+      const change = { $set: { state: 'revoked', revokedAt, reason } }
       const result = await this.#opened().update(record._id, change, record.version)
       if (result.status === 'written') {
         this.#revision++
@@ -152,19 +157,28 @@ export class Certificates implements Service {
   }
 
   async #announce(collection: Collection<CertificateRecord>, record: StoredCertificate): Promise<StoredCertificate> {
+    const { clock, eventLog } = this.#options
     const { tenant, device } = record
-    const event: DeviceEvent = {
-      event: 'certificate-revoked',
-      tenant,
-      device,
-      serial: record._id,
-      reason: reasonOf(record),
-      at: record.revokedAt ?? this.#options.clock.nowMs(),
+    const key = deviceKey(tenant, device)
+    const reason = reasonOf(record)
+    const at = record.revokedAt ?? clock.nowMs()
+    // Looked up after the record was written: of two revoked at once at least one finds none left.
+    const isLast = (await this.#validOf(collection, tenant, device)) === undefined
+    const event: DeviceEvent = { event: 'certificate-revoked', tenant, device, serial: record._id, reason, at, isLast }
+    const appended = [eventLog.append(TOPICS.deviceEvents, [{ key, schema: DEVICE_EVENT, value: jsonBytes(event) }])]
+    if (isLast) {
+      const cancelled: DownlinksCancelled = { tenant, device, reason, at }
+      appended.push(eventLog.append(TOPICS.commands, [{ key, schema: DOWNLINKS_CANCELLED, value: jsonBytes(cancelled) }]))
     }
-    const message = { key: deviceKey(tenant, device), schema: DEVICE_EVENT, value: Buffer.from(JSON.stringify(event)) }
-    await this.#options.eventLog.append(TOPICS.deviceEvents, [message])
-    const result = await collection.update(record._id, { $set: { announced: true } })
+    await Promise.all(appended)
+    const result = await collection.update(record._id, { $set: { announced: true, isLast } })
     return result.status === 'written' ? result.document : record
+  }
+
+  /** A certificate with which the device could still come in. */
+  async #validOf(collection: Collection<CertificateRecord>, tenant: string, device: string): Promise<StoredCertificate | undefined> {
+    const filter: Filter = { tenant, device, state: 'valid', notAfter: { $gte: this.#options.clock.nowMs() } }
+    return (await collection.find(filter, { limit: 1 }))[0]
   }
 
   #opened(): Collection<CertificateRecord> {

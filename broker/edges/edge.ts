@@ -1,5 +1,5 @@
 import type { Counter, Histogram } from 'prom-client'
-import { DOWNLINK, type Downlink } from '../../contracts/downlink.ts'
+import { DOWNLINK, DOWNLINKS_CANCELLED, type Downlink, type DownlinksCancelled } from '../../contracts/downlink.ts'
 import { TOPICS } from '../../contracts/topics.ts'
 import { jsonBytes } from '../../kernel/bytes.ts'
 import { describeError, EnvironmentError } from '../../kernel/errors.ts'
@@ -10,7 +10,7 @@ import { every, type Clock, type Timer } from '../../kernel/time.ts'
 import type { Documents } from '../../storage/documents/documents.ts'
 import type { EventLog, LogRecord } from '../../storage/event-log/event-log.ts'
 import type { Ownership } from '../persistence/documents-persistence.ts'
-import { downlinkOf, readJson } from '../downlink-record.ts'
+import { cancellationOf, downlinkOf, readJson } from '../downlink-record.ts'
 import type { LogPlace } from '../persistence/log-place.ts'
 import { CommandFeed } from './command-feed.ts'
 import type { EdgesConfig } from './config.ts'
@@ -24,6 +24,8 @@ import { Seats, type TakeResult } from './seats.ts'
 export interface EdgeHost {
   /** Resolves when the message is durable where it must be; delivery goes on by itself. */
   deliver(clientId: string, downlink: Downlink, place: LogPlace): Promise<void>
+  /** Takes back what waits for the device; resolves when that is durable. */
+  cancel(cancelled: DownlinksCancelled): Promise<void>
   /** Ends a device's connections and waits, within a bound, for what they have under way. */
   vacate(clientId: string): Promise<void>
   /** What the last connections of these devices left behind is to be said. */
@@ -220,6 +222,7 @@ export class Edge implements Ownership {
 
   async #onRecord(record: LogRecord, isLate: boolean): Promise<void> {
     if (record.schema === DOWNLINK) await this.#onDownlink(record, isLate)
+    else if (record.schema === DOWNLINKS_CANCELLED) await this.#onCancelled(record, isLate)
     else if (record.schema === SEAT_WANTED) this.#onWanted(record)
   }
 
@@ -230,14 +233,30 @@ export class Edge implements Ownership {
       this.#options.log.error({ partition, offset }, 'unreadable command passed over')
       return
     }
+    // A retained message is kept for a device that nobody holds yet, too.
+    if (await this.#isMine(record, isLate, downlink.retain)) await this.#options.host.deliver(key, downlink, { partition, offset })
+  }
+
+  async #onCancelled(record: LogRecord, isLate: boolean): Promise<void> {
+    const { partition, offset } = record
+    const cancelled = cancellationOf(record)
+    if (cancelled === undefined) {
+      this.#options.log.error({ partition, offset }, 'unreadable cancellation passed over')
+      return
+    }
+    // A device that nobody holds may have retained commands.
+    if (await this.#isMine(record, isLate, true)) await this.#options.host.cancel(cancelled)
+  }
+
+  /** Is the record for this edge to handle now? Then all of the device's state is in memory. `claims`: a device that nobody holds is held from now on. */
+  async #isMine({ key, partition, offset }: LogRecord, isLate: boolean, claims: boolean): Promise<boolean> {
     if (!this.#seats.held.has(key)) {
-      // A retained message is kept for a device that nobody holds yet, too.
-      if (!downlink.retain || !(await this.#seats.claim(key))) return
-    } else if (this.#feed.isAhead(key, { partition, offset }) || (!isLate && this.#seats.held.isLate(key))) return
+      if (!claims || !(await this.#seats.claim(key))) return false
+    } else if (this.#feed.isAhead(key, { partition, offset }) || (!isLate && this.#seats.held.isLate(key))) return false
     if (!(await this.#lease.confirm()))
       throw new EnvironmentError('SESSION_TAKEN', 'this edge may have lost its sessions', { retryable: true })
     await this.#options.mirror.warm(key)
-    await this.#options.host.deliver(key, downlink, { partition, offset })
+    return true
   }
 
   #onWanted(record: LogRecord): void {

@@ -4,7 +4,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { MessageChannel } from 'node:worker_threads'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import type { Device, DeviceState } from '../../contracts/device.ts'
-import type { Admission, RegistryView } from '../../contracts/registry-view.ts'
+import type { Admission, Expelled, RegistryView } from '../../contracts/registry-view.ts'
 import { TOPICS } from '../../contracts/topics.ts'
 import type { Uplink, UplinkSink } from '../../contracts/uplink.ts'
 import { silentLogger, type Logger } from '../../kernel/log.ts'
@@ -29,20 +29,28 @@ export function brokerConfig(changes: object = {}): BrokerConfig {
   return (result as { value: BrokerConfig }).value
 }
 
-type Expelled = Parameters<Parameters<RegistryView['onExpelled']>[0]>[0]
-
 /** A registry that knows the devices it was told of. */
 export class RegistryDouble implements RegistryView {
   readonly #states = new Map<string, DeviceState>()
   readonly #revoked = new Set<string>()
+  readonly #cutOff = new Set<string>()
   readonly #listeners = new Set<(expelled: Expelled) => void>()
 
   know(device: string, state: DeviceState = 'active', tenant = 'default'): void {
     this.#states.set(`${tenant}/${device}`, state)
   }
-  revoke(tenant: string, device: string, serial: string): void {
+  /** `isLast`: no other certificate of the device is valid; messages to it are refused until `enrolAgain`. */
+  revoke(tenant: string, device: string, serial: string, isLast = false): void {
     this.#revoked.add(serial)
-    for (const listener of this.#listeners) listener({ tenant, device, serial, reason: 'certificate-revoked' })
+    if (isLast) this.#cutOff.add(`${tenant}/${device}`)
+    const at = systemClock.nowMs()
+    for (const listener of this.#listeners) listener({ tenant, device, serial, reason: 'certificate-revoked', at, isLast })
+  }
+  isCutOff(tenant: string, device: string): Promise<boolean> {
+    return Promise.resolve(this.#cutOff.has(`${tenant}/${device}`))
+  }
+  enrolAgain(tenant: string, device: string): void {
+    this.#cutOff.delete(`${tenant}/${device}`)
   }
   /** The certificate is bad from now on, but nobody is told: what happens between two looks. */
   revokeSilently(serial: string): void {
@@ -273,6 +281,7 @@ export class BrokerFixture {
       uplinks: this.sink,
       documents: this.documents,
       ...(this.#alone ? { downlinks: this.eventLog } : { edge: { id: 'edge-1', eventLog: this.eventLog } }),
+      isCutOff: (tenant, device) => this.registry.isCutOff(tenant, device),
       onSession: (event) => this.sessions.push(event),
     })
   }

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
-import { DOWNLINK, type Downlink } from '../../contracts/downlink.ts'
+import { DOWNLINK, DOWNLINKS_CANCELLED, type Downlink, type DownlinksCancelled } from '../../contracts/downlink.ts'
 import { deviceKey, TOPICS } from '../../contracts/topics.ts'
 import { jsonBytes } from '../../kernel/bytes.ts'
 import { silentLogger, type Logger } from '../../kernel/log.ts'
@@ -38,6 +38,7 @@ export class TestEdge {
       tls: () => world.material,
       registry: world.registry,
       uplinks: this.line.uplinks(world.sink),
+      isCutOff: (tenant, device) => world.registry.isCutOff(tenant, device),
       documents: this.line.documents(world.documents),
       edge: { id, eventLog: this.line.eventLog(this.logLine.eventLog(world.eventLog.log)) },
     })
@@ -133,6 +134,13 @@ export class EdgeWorld {
       at: systemClock.nowMs(),
     }
     await this.eventLog.log.append(TOPICS.commands, [{ key: deviceKey('default', device), schema: DOWNLINK, value: jsonBytes(downlink) }])
+  }
+
+  /** What the revocation of a device's last certificate puts into the log. */
+  async cancel(device: string): Promise<void> {
+    const cancelled: DownlinksCancelled = { tenant: 'default', device, reason: 'keyCompromise', at: systemClock.nowMs() }
+    const message = { key: deviceKey('default', device), schema: DOWNLINKS_CANCELLED, value: jsonBytes(cancelled) }
+    await this.eventLog.log.append(TOPICS.commands, [message])
   }
 
   async close(): Promise<void> {

@@ -28,11 +28,12 @@ export class DeviceConnections {
     })
   }
 
-  /** Ends the device's connections, or only those of one certificate; answers how many. */
-  expel(tenant: string, device: string, serial?: string): number {
+  /** Ends the device's connections, or only those of one certificate; answers how many, and calls back as each has closed. */
+  expel(tenant: string, device: string, serial?: string, onClosed: () => void = () => {}): number {
     let count = 0
     for (const connection of this.#byDevice.get(keyOf(tenant, device)) ?? []) {
       if (serial !== undefined && connection.serial !== serial) continue
+      connection.socket.once('close', onClosed)
       connection.socket.destroy()
       count++
     }

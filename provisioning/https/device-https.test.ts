@@ -125,6 +125,8 @@ test('revocation ends open connections of that certificate at once and refuses n
   const closed = once(revoked, 'close')
   await station.registrar.revokeAndExpel(station.certificates, TENANT, 'h6', new X509Certificate(bundle.certPem).serialNumber)
   await closed
+  const timed = await station.metrics.registry.getSingleMetric('fleetpulse_provisioning_revocation_seconds')?.get()
+  assert.equal(timed?.values.find((value) => (value as { metricName?: string }).metricName?.endsWith('_count'))?.value, 1)
   assert.match((await telemetry(agentOf(bundle))).text, /certificate-revoked/)
   assert.equal(other.destroyed, false)
   other.destroy()

@@ -2,12 +2,12 @@ import fastify, { type FastifyInstance } from 'fastify'
 import type { Server } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import type { Counter } from 'prom-client'
+import type { Counter, Histogram } from 'prom-client'
 import type { RegistryView } from '../../contracts/registry-view.ts'
 import type { UplinkSink } from '../../contracts/uplink.ts'
 import { newId } from '../../kernel/ids.ts'
 import type { Logger } from '../../kernel/log.ts'
-import type { Metrics } from '../../kernel/metrics.ts'
+import { REVOCATION_BUCKETS_S, type Metrics } from '../../kernel/metrics.ts'
 import type { Service } from '../../kernel/service.ts'
 import type { Clock } from '../../kernel/time.ts'
 import { TLS_INTERMEDIATE, type TlsMaterial } from '../../kernel/tls.ts'
@@ -39,6 +39,7 @@ export class DeviceHttps implements Service {
   readonly name = 'device-https'
   readonly #options: DeviceHttpsOptions
   readonly #handshakesTotal: Counter<'outcome'>
+  readonly #revocationSeconds: Histogram
   readonly #connections = new DeviceConnections()
   /** Judged once per connection, not per request. */
   readonly #clients = new WeakMap<TLSSocket, ClientCertificate>()
@@ -53,6 +54,11 @@ export class DeviceHttps implements Service {
       'TLS handshakes by what came of them and of the client certificate.',
       ['outcome'],
     )
+    this.#revocationSeconds = options.metrics.histogram(
+      'provisioning_revocation_seconds',
+      'From the call that revoked a certificate, in whichever process, to the close of each of its HTTPS connections',
+      REVOCATION_BUCKETS_S,
+    )
   }
 
   /** Throws EnvironmentError PORT_IN_USE or LISTEN_FAILED naming host and port. */
@@ -65,8 +71,8 @@ export class DeviceHttps implements Service {
     this.#unsubscribe = [
       // New handshakes get the new certificate, sessions under way keep theirs.
       serverCertificate.onServerCertificate((material) => app.server.setSecureContext(secureContext(material))),
-      registryView.onExpelled(({ tenant, device, serial, reason }) => {
-        const count = this.#connections.expel(tenant, device, serial)
+      registryView.onExpelled(({ tenant, device, serial, reason, at }) => {
+        const count = this.#connections.expel(tenant, device, serial, () => this.#closed(serial === undefined ? undefined : at))
         if (count > 0) log.info({ tenant, device, serial, reason, count }, 'HTTPS connections closed')
       }),
     ]
@@ -116,6 +122,11 @@ export class DeviceHttps implements Service {
     if (client.status === 'verified') this.#connections.add(socket, client.credential)
     if (client.status === 'refused')
       this.#options.log.warn({ reason: client.reason, remote: socket.remoteAddress }, 'client certificate refused')
+  }
+
+  #closed(revokedAtMs: number | undefined): void {
+    // Wall clocks of two machines may differ by more than it took.
+    if (revokedAtMs !== undefined) this.#revocationSeconds.observe(Math.max(0, this.#options.clock.nowMs() - revokedAtMs) / 1_000)
   }
 
   #clientOf(socket: TLSSocket): ClientCertificate {

@@ -1,9 +1,7 @@
 import { GENERIC_TYPE, type Device, type DeviceState } from '../../contracts/device.ts'
 import type { DeviceRegistrar, Provisioning, Registration } from '../../contracts/registrar.ts'
-import type { Admission, RegistryView } from '../../contracts/registry-view.ts'
+import type { Admission, Expelled, RegistryView } from '../../contracts/registry-view.ts'
 import type { Certificates } from '../certificates.ts'
-
-type Expelled = Parameters<Parameters<RegistryView['onExpelled']>[0]>[0]
 
 /** The device registry as the doors see it, scripted: its real rules are tested with it. */
 export class RegistrarDouble implements DeviceRegistrar, RegistryView {
@@ -65,8 +63,8 @@ export class RegistrarDouble implements DeviceRegistrar, RegistryView {
 
   /** Revokes, and tells the doors as the registry does when it reads the event. */
   async revokeAndExpel(certificates: Certificates, tenant: string, device: string, serial: string): Promise<void> {
-    await certificates.revoke(tenant, serial, 'keyCompromise')
+    const { revokedAt } = await certificates.revoke(tenant, serial, 'keyCompromise')
     this.revokedSerials.add(serial)
-    for (const listener of this.#listeners) listener({ tenant, device, serial, reason: 'certificate-revoked' })
+    for (const listener of this.#listeners) listener({ tenant, device, serial, reason: 'certificate-revoked', at: revokedAt ?? 0 })
   }
 }

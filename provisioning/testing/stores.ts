@@ -34,7 +34,9 @@ export async function openStores(folder: string): Promise<Stores> {
   })
   await documents.start()
   await eventLog.start()
-  await eventLog.ensureTopics([{ topic: TOPICS.deviceEvents, partitions: 1, retentionBytes: 0, retentionMs: 0 }])
+  await eventLog.ensureTopics(
+    [TOPICS.deviceEvents, TOPICS.commands].map((topic) => ({ topic, partitions: 1, retentionBytes: 0, retentionMs: 0 })),
+  )
   return {
     documents,
     eventLog,
