@@ -1,5 +1,5 @@
 import type { AlertHistoryEntry } from '../contracts/alert.ts'
-import type { Anomaly } from '../contracts/anomaly.ts'
+import type { Anomaly, AnomalyCause } from '../contracts/anomaly.ts'
 import type { AlertDocument, AnomalyPosition, ChangeKind, OutboxEntry } from './alert-document.ts'
 import type { AlertsConfig } from './config.ts'
 
@@ -15,6 +15,12 @@ export interface Author {
 
 export function fingerprintOf(anomaly: Anomaly): string {
   return `${anomaly.tenant}/${anomaly.device}/${anomaly.metric}/${anomaly.cause}`
+}
+
+const TITLES: Record<AnomalyCause, (subject: string) => string> = {
+  value: (subject) => `${subject} is unusual`,
+  silence: (subject) => `${subject} is silent`,
+  certificate: (subject) => `${subject} did not renew its certificate`,
 }
 
 export function openAlert(
@@ -34,7 +40,7 @@ export function openAlert(
     cause: anomaly.cause,
     state: 'open',
     severity: anomaly.severity,
-    title: anomaly.cause === 'silence' ? `${subject} is silent` : `${subject} is unusual`,
+    title: TITLES[anomaly.cause](subject),
     startedAt: anomaly.ts,
     openedAt: nowMs,
     updatedAt: nowMs,

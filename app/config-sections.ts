@@ -11,6 +11,7 @@ import { crossCheckMqttDoorConfig, MqttDoorConfigSchema } from '../ingest/mqtt-d
 import { ProcessingConfigSchema } from '../processing/config.ts'
 import { crossCheckWindowsConfig, WindowsConfigSchema } from '../processing/windows/config.ts'
 import { crossCheckProvisioningConfig, ProvisioningConfigSchema } from '../provisioning/config.ts'
+import { crossCheckRotationConfig, RotationConfigSchema } from '../provisioning/rotation/config.ts'
 import { DocumentsConfigSchema } from '../storage/documents/config.ts'
 import { MongodbConfigSchema } from '../storage/documents/mongodb-config.ts'
 import { crossCheckEventLogConfig, EventLogConfigSchema } from '../storage/event-log/config.ts'
@@ -122,6 +123,7 @@ export const SECTIONS = {
   webhooks: WebhooksConfigSchema,
   registry: RegistryConfigSchema,
   provisioning: ProvisioningConfigSchema,
+  rotation: RotationConfigSchema,
   api: ApiConfigSchema,
   eventLog: EventLogConfigSchema,
   series: SeriesConfigSchema,
@@ -141,6 +143,7 @@ export function crossCheck(config: Config): ConfigFault[] {
     ...crossCheckAlertsConfig(config.alerts, 'alerts'),
     ...crossCheckWebhooksConfig(config.webhooks, 'webhooks'),
     ...crossCheckProvisioningConfig(config.provisioning, 'provisioning'),
+    ...crossCheckRotationConfig(config.rotation, 'rotation'),
     ...crossCheckSeriesConfig(config.series, 'series'),
     ...crossCheckEventLogConfig(config.eventLog, 'eventLog'),
     ...crossCheckMqttDoorConfig(config.mqttDoor, 'mqttDoor'),

@@ -19,6 +19,9 @@ import type { CertificateAuthority } from '../provisioning/ca/authority.ts'
 import type { Certificates } from '../provisioning/certificates.ts'
 import type { DeviceHttps } from '../provisioning/https/device-https.ts'
 import type { EnrolmentTokens } from '../provisioning/doors/enrolment-tokens.ts'
+import type { ExpiryForecast } from '../provisioning/rotation/expiry-forecast.ts'
+import type { RotationService } from '../provisioning/rotation/rotation-service.ts'
+import type { Enrolment } from '../provisioning/doors/enrolment.ts'
 import type { PkiHttp } from '../provisioning/revocation/pki-http.ts'
 import type { RevocationList } from '../provisioning/revocation/revocation-list.ts'
 import type { RemoteAuthority } from '../provisioning/ca/remote-authority.ts'
@@ -43,11 +46,14 @@ export interface Parts {
   serverCertificate: ServerCertificate
   signingDesk: SigningDesk
   enrolmentTokens: EnrolmentTokens
+  enrolment: Enrolment
   remoteAuthority: RemoteAuthority
   edgeCertificate: ServerCertificate
   registryView: FollowingRegistryView
   ingest: Ingest
   deviceHttps: DeviceHttps
+  rotation: RotationService
+  expiryForecast: ExpiryForecast
   activation: Activation
   broker: Broker
   mqttDoor: MqttDoor

@@ -20,6 +20,8 @@ import { Certificates } from '../provisioning/certificates.ts'
 import { DeviceHttps } from '../provisioning/https/device-https.ts'
 import { EnrolmentTokens } from '../provisioning/doors/enrolment-tokens.ts'
 import { Enrolment } from '../provisioning/doors/enrolment.ts'
+import { ExpiryForecast } from '../provisioning/rotation/expiry-forecast.ts'
+import { RotationService } from '../provisioning/rotation/rotation-service.ts'
 import { PkiHttp } from '../provisioning/revocation/pki-http.ts'
 import { RevocationList } from '../provisioning/revocation/revocation-list.ts'
 import { RemoteAuthority } from '../provisioning/ca/remote-authority.ts'
@@ -28,7 +30,7 @@ import { SigningDesk } from '../provisioning/ca/signing-desk.ts'
 import { openDocuments, openEventLog, openSeries } from './engines.ts'
 import type { Config } from './config-sections.ts'
 import type { ModuleTable, Parts } from './module.ts'
-import { announceSessions } from './sessions.ts'
+import { announceSessions, announceUse } from './sessions.ts'
 import type { Target } from './targets.ts'
 
 const STORES = ['documents', 'eventLog'] as const
@@ -107,6 +109,18 @@ export const MODULES: ModuleTable = {
     build: (context, parts) =>
       new EnrolmentTokens({ ...context, ...parts, registrar: parts.registry, config: context.config.provisioning }),
   },
+  enrolment: {
+    targets: ['registry'],
+    needs: ['authority', 'certificates', 'enrolmentTokens', 'registry'],
+    build: (context, parts) =>
+      new Enrolment({
+        ...context,
+        ...parts,
+        tokens: parts.enrolmentTokens,
+        registrar: parts.registry,
+        config: context.config.provisioning,
+      }),
+  },
   registryView: {
     targets: ['edge', 'registry'],
     needs: STORES,
@@ -125,12 +139,30 @@ export const MODULES: ModuleTable = {
   },
   deviceHttps: {
     targets: ['registry'],
-    needs: ['authority', 'serverCertificate', 'certificates', 'enrolmentTokens', 'registry', 'registryView', 'ingest'],
+    needs: ['authority', 'serverCertificate', 'enrolment', 'registryView', 'ingest'],
     build: (context, parts) => {
       const config = context.config.provisioning
-      const enrolment = new Enrolment({ ...context, ...parts, config, tokens: parts.enrolmentTokens, registrar: parts.registry })
-      return new DeviceHttps({ ...context, ...parts, config, enrolment, uplinkSink: parts.ingest })
+      const onCertificateUsed = announceUse(parts.eventLog, context.clock, context.log)
+      return new DeviceHttps({ ...context, ...parts, config, uplinkSink: parts.ingest, onCertificateUsed })
     },
+  },
+  rotation: {
+    targets: ['registry'],
+    needs: [...STORES, 'authority', 'certificates', 'registry', 'enrolment'],
+    build: (context, parts) =>
+      new RotationService({
+        ...context,
+        ...parts,
+        registrar: parts.registry,
+        config: context.config.rotation,
+        limits: context.config.provisioning,
+      }),
+  },
+  expiryForecast: {
+    targets: ['registry'],
+    needs: ['documents'],
+    build: (context, parts) =>
+      new ExpiryForecast({ ...context, ...parts, config: context.config.rotation, works: context.targets.includes('registry') }),
   },
   activation: {
     targets: ['registry'],

@@ -3,7 +3,9 @@ import { DEVICE_MESSAGE, type DeviceMessage } from '../contracts/device-message.
 import { deviceKey, TOPICS } from '../contracts/topics.ts'
 import { jsonBytes } from '../kernel/bytes.ts'
 import { describeError } from '../kernel/errors.ts'
+import { newId } from '../kernel/ids.ts'
 import type { Logger } from '../kernel/log.ts'
+import type { Clock } from '../kernel/time.ts'
 import type { EventLog } from '../storage/event-log/event-log.ts'
 
 /** Tells the log when a device's session begins or ends. Nobody waits for it: a connection is not refused because the log is slow. */
@@ -13,5 +15,38 @@ export function announceSessions(eventLog: EventLog, log: Logger): (event: Sessi
     eventLog
       .append(TOPICS.deviceEvents, [{ key: deviceKey(tenant, device), schema: DEVICE_MESSAGE, value: jsonBytes(message) }])
       .catch((error: unknown) => log.warn({ device, kind, error: describeError(error) }, 'session not announced'))
+  }
+}
+
+/** Certificates remembered as told of, per process: devices that go on connecting over HTTPS are told of once. */
+const TOLD_MAX = 50_000
+
+/** Tells the log of the first connection over HTTPS with a certificate: MQTT sessions are told of by `announceSessions`. */
+export function announceUse(
+  eventLog: EventLog,
+  clock: Clock,
+  log: Logger,
+): (used: { tenant: string; device: string; serial: string }) => void {
+  const told = new Set<string>()
+  return ({ tenant, device, serial }) => {
+    if (told.has(serial)) return
+    if (told.size >= TOLD_MAX) told.clear()
+    told.add(serial)
+    const nowMs = clock.nowMs()
+    const message: DeviceMessage = {
+      tenant,
+      device,
+      kind: 'certificate-used',
+      serial,
+      receivedAt: nowMs,
+      correlationId: newId(nowMs),
+      body: { listener: 'https' },
+    }
+    eventLog
+      .append(TOPICS.deviceEvents, [{ key: deviceKey(tenant, device), schema: DEVICE_MESSAGE, value: jsonBytes(message) }])
+      .catch((error: unknown) => {
+        told.delete(serial)
+        log.warn({ device, serial, error: describeError(error) }, 'use of a certificate not announced')
+      })
   }
 }

@@ -1,4 +1,5 @@
-export type AnomalyCause = 'value' | 'silence'
+/** `certificate`: a device did not renew its certificate in time. */
+export type AnomalyCause = 'value' | 'silence' | 'certificate'
 
 /** Why a detector said so: what was expected, and how each part contributed. Kept with the anomaly, so that it can be recomputed. */
 export interface Explanation {
@@ -38,7 +39,7 @@ export interface Anomaly {
   score: number
   severity: 'warning' | 'critical'
   explanation: Explanation
-  /** Log position of the reading. */
+  /** Log position of the reading; -1 where there is none. */
   partition: number
   offset: number
   correlationId: string

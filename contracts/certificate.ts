@@ -20,6 +20,26 @@ export const CRL_REASONS = {
 } as const
 export type CrlReason = keyof typeof CRL_REASONS
 
+/**
+ * How far the renewal of a certificate is. `new`: nobody has looked at it yet; `watched`; `due`: its device was told; `late` and `ended`:
+ * there is an alert; `closed`: renewed, revoked, or of a device that has left.
+ */
+export const RotationSchema = Type.Object({
+  stage: Type.Union([
+    Type.Literal('new'),
+    Type.Literal('watched'),
+    Type.Literal('due'),
+    Type.Literal('late'),
+    Type.Literal('ended'),
+    Type.Literal('closed'),
+  ]),
+  lookAt: Type.Union([Type.Integer(), Type.Null()], { description: 'epoch ms at which the next step is due; null when none is' }),
+  usedAt: Type.Union([Type.Integer(), Type.Null()], { description: 'epoch ms of its first use' }),
+  settled: Type.Boolean({ description: 'the certificate that it replaces is revoked, or there is none' }),
+  alarms: Type.Integer({ description: 'alerts raised so far' }),
+})
+export type Rotation = Static<typeof RotationSchema>
+
 /** A certificate that was issued; kept after it expired, for the record. */
 export const CertificateRecordSchema = Type.Object({
   serial: Type.String({ description: 'upper-case hex without separators, as openssl prints it' }),
@@ -37,6 +57,8 @@ export const CertificateRecordSchema = Type.Object({
   isLast: Type.Optional(Type.Boolean()),
   pem: Type.String({ description: 'the leaf alone' }),
   door: Type.String({ description: 'how it was asked for: est-token, est-certificate, …' }),
+  replaces: Type.Optional(Type.Union([Type.String(), Type.Null()], { description: 'serial of the certificate that it renews' })),
+  rotation: Type.Optional(RotationSchema),
 })
 export type CertificateRecord = Static<typeof CertificateRecordSchema>
 

@@ -13,6 +13,7 @@ import type { Collection, Documents, Filter, Stored } from '../storage/documents
 import type { EventLog } from '../storage/event-log/event-log.ts'
 import type { CrlEntry } from './ca/crl.ts'
 import type { SignedCertificate } from './ca/sign-certificate.ts'
+import { newRotation } from './rotation/rotation-plan.ts'
 
 export interface CertificatesOptions {
   documents: Documents
@@ -76,9 +77,18 @@ export class Certificates implements Service {
     return this.#revision
   }
 
-  /** Records a certificate before it leaves, so that it can be revoked; resolves when the record is durable. */
-  async record(signed: SignedCertificate, holder: { tenant: string; device: string }, door: string): Promise<StoredCertificate> {
+  /**
+   * Records a certificate before it leaves, so that it can be revoked; resolves when the record is durable. `replaces`: serial of the
+   * certificate that it renews.
+   */
+  async record(
+    signed: SignedCertificate,
+    holder: { tenant: string; device: string },
+    door: string,
+    replaces: string | null = null,
+  ): Promise<StoredCertificate> {
     const { tenant, device } = holder
+    const issuedAt = this.#options.clock.nowMs()
     const result = await this.#opened().insert(signed.serial, {
       serial: signed.serial,
       tenant,
@@ -86,12 +96,14 @@ export class Certificates implements Service {
       state: 'valid',
       notBefore: signed.notBeforeMs,
       notAfter: signed.notAfterMs,
-      issuedAt: this.#options.clock.nowMs(),
+      issuedAt,
       revokedAt: null,
       reason: null,
       announced: false,
       pem: signed.pem,
       door,
+      replaces,
+      rotation: newRotation(issuedAt, replaces),
     })
     if (result.status !== 'written') throw new InternalError(`the random serial ${signed.serial} exists already`)
     this.#issuedTotal.inc({ door })

@@ -5,6 +5,7 @@ import type { DeviceRegistrar } from '../../contracts/registrar.ts'
 import { NotFoundError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import type { Metrics } from '../../kernel/metrics.ts'
+import type { Service } from '../../kernel/service.ts'
 import type { CertificateAuthority } from '../ca/authority.ts'
 import type { Certificates, StoredCertificate } from '../certificates.ts'
 import type { ProvisioningConfig } from '../config.ts'
@@ -22,7 +23,7 @@ export interface EnrolmentOptions {
   metrics: Metrics
 }
 
-export type Door = 'est-token' | 'est-certificate'
+export type Door = 'est-token' | 'est-certificate' | 'mqtt-certificate' | 'operator'
 
 /**
  * `credential-refused`: the token or certificate is not good (any more). `device-refused`: the device may not have a certificate now.
@@ -41,7 +42,8 @@ export interface CertificateCredential extends DeviceIdentity {
 }
 
 /** What all doors share: who may have a certificate, and in which order that is decided. */
-export class Enrolment {
+export class Enrolment implements Service {
+  readonly name = 'enrolment'
   readonly #options: EnrolmentOptions
   readonly #refusedTotal: Counter<'door' | 'reason'>
 
@@ -51,6 +53,14 @@ export class Enrolment {
       'door',
       'reason',
     ])
+  }
+
+  /** Holds nothing of its own. */
+  start(): Promise<void> {
+    return Promise.resolve()
+  }
+  stop(): Promise<void> {
+    return Promise.resolve()
   }
 
   /** A one-time token. It is used up last, so that a bad request does not cost it. */
@@ -77,25 +87,40 @@ export class Enrolment {
   async enrolWithCertificate(
     credential: CertificateCredential,
     csrDer: Uint8Array,
-    options: { sameIdentity: boolean },
+    options: { sameIdentity: boolean; door?: Door },
   ): Promise<EnrolmentOutcome> {
     const { tenant, device } = credential
+    const door = options.door ?? 'est-certificate'
     const invalid = await this.#invalidity(credential)
-    if (invalid !== undefined) return this.#refuse('est-certificate', 'credential-refused', invalid, device)
+    if (invalid !== undefined) return this.#refuse(door, 'credential-refused', invalid, device)
     const request = checkCsr(csrDer, this.#options.config)
-    if (request.status === 'refused') return this.#refuse('est-certificate', request.reason, request.detail, device)
+    if (request.status === 'refused') return this.#refuse(door, request.reason, request.detail, device)
     if (options.sameIdentity && !namesOnly(request.csr, credential)) {
-      return this.#refuse('est-certificate', 'other-identity', 'the request names another identity than the certificate it renews', device)
+      return this.#refuse(door, 'other-identity', 'the request names another identity than the certificate it renews', device)
     }
     const obstacle = await this.#obstacle(credential)
-    if (obstacle !== undefined) return this.#refuse('est-certificate', 'device-refused', obstacle, device)
-    return this.#issue({ tenant, device }, request.csr, 'est-certificate')
+    if (obstacle !== undefined) return this.#refuse(door, 'device-refused', obstacle, device)
+    return this.#issue({ tenant, device }, request.csr, door, options.sameIdentity ? credential.serial : undefined)
   }
 
-  async #issue(identity: DeviceIdentity, csr: ProvenCsr, door: Door): Promise<EnrolmentOutcome> {
+  /** An operator's word for a registered device; the request may name nobody else. `by`: `user:NAME`. */
+  async enrolByOperator(identity: DeviceIdentity, csrDer: Uint8Array, by: string): Promise<EnrolmentOutcome> {
+    const { device } = identity
+    const request = checkCsr(csrDer, this.#options.config)
+    if (request.status === 'refused') return this.#refuse('operator', request.reason, request.detail, device)
+    if (!namesOnly(request.csr, identity)) {
+      return this.#refuse('operator', 'other-identity', `the request names another identity than ${device}`, device)
+    }
+    const obstacle = await this.#obstacle(identity)
+    if (obstacle !== undefined) return this.#refuse('operator', 'device-refused', obstacle, device)
+    this.#options.log.info({ tenant: identity.tenant, device, by }, 'certificate asked for by an operator')
+    return this.#issue(identity, request.csr, 'operator')
+  }
+
+  async #issue(identity: DeviceIdentity, csr: ProvenCsr, door: Door, replaces?: string): Promise<EnrolmentOutcome> {
     const { certificates, registrar } = this.#options
     const { tenant, device } = identity
-    const certificate = await issueCertificate(this.#options, { tenant, device, publicKey: csr.publicKey }, door)
+    const certificate = await issueCertificate(this.#options, { tenant, device, publicKey: csr.publicKey }, door, replaces)
     const provisioning = await registrar.markProvisioned(tenant, device, `device:${device}`)
     if (provisioning.status === 'provisioned') return { status: 'issued', certificate }
     // Suspended or decommissioned while it was being signed: nobody has seen the certificate, and nobody will.

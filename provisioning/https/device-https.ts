@@ -15,7 +15,7 @@ import type { CertificateAuthority } from '../ca/authority.ts'
 import { readClientCertificate, type ClientCertificate } from './client-certificate.ts'
 import type { ProvisioningConfig } from '../config.ts'
 import { DeviceConnections } from './device-connections.ts'
-import type { Enrolment } from '../doors/enrolment.ts'
+import type { CertificateCredential, Enrolment } from '../doors/enrolment.ts'
 import { addEstRoutes } from '../doors/est-routes.ts'
 import { closeWithin, listenPlainly, trackSockets } from './listener.ts'
 import { answerPlainErrors } from './plain-errors.ts'
@@ -32,6 +32,8 @@ export interface DeviceHttpsOptions {
   clock: Clock
   log: Logger
   metrics: Metrics
+  /** Told of every connection with a certificate of ours; may not throw. */
+  onCertificateUsed?: (credential: CertificateCredential) => void
 }
 
 /** The device HTTPS listener: EST and HTTPS ingest. It asks for a client certificate and does not require one. */
@@ -119,7 +121,10 @@ export class DeviceHttps implements Service {
     const client = readClientCertificate(socket)
     this.#clients.set(socket, client)
     this.#handshakesTotal.inc({ outcome: client.status })
-    if (client.status === 'verified') this.#connections.add(socket, client.credential)
+    if (client.status === 'verified') {
+      this.#connections.add(socket, client.credential)
+      this.#options.onCertificateUsed?.(client.credential)
+    }
     if (client.status === 'refused')
       this.#options.log.warn({ reason: client.reason, remote: socket.remoteAddress }, 'client certificate refused')
   }

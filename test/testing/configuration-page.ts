@@ -17,6 +17,7 @@ const ABOUT: Record<keyof typeof SECTIONS, string> = {
   webhooks: 'Where webhooks may go, how they are retried, and how many go at once.',
   registry: 'Devices, their types, and what the doors know of them.',
   provisioning: 'Certificates, the doors to them, and the two listeners that serve devices and verifiers over HTTP.',
+  rotation: 'When device certificates are due for renewal, when they are late, and when what they replaced is revoked.',
   api: 'The operator API, the page and the live stream.',
   eventLog: 'The embedded event log (LMDB).',
   series: 'The embedded series store (DuckDB).',
