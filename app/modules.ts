@@ -247,7 +247,7 @@ export const MODULES: ModuleTable = {
   },
   api: {
     targets: ['dashboard'],
-    needs: [...STORES, 'series', 'registry', 'certificates', 'enrolmentTokens', 'anomalyArchive', 'alerts', 'webhooks'],
+    needs: [...STORES, 'series', 'registry', 'certificates', 'enrolmentTokens', 'expiryForecast', 'anomalyArchive', 'alerts', 'webhooks'],
     build: async (context, parts) =>
       new ApiServer({
         ...context,

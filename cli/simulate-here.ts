@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join as pathOf } from 'node:path'
 import type { Ready } from '../app/ready.ts'
@@ -32,7 +33,7 @@ export function simulateHere(options: { devices: number; ready: Ready; log: Logg
   const enrol = async (device: string, type: string): Promise<DeviceBundle> => {
     const folder = pathOf(ready.data, 'simulated-devices', device)
     const kept = await readDeviceBundle(folder)
-    if (kept !== undefined && kept.caPem === readFileSync(pathOf(ready.data, 'pki', 'ca.pem'), 'utf8')) return kept
+    if (kept !== undefined && isUsable(kept, readFileSync(pathOf(ready.data, 'pki', 'ca.pem'), 'utf8'))) return kept
     const bundle = await enrolOverEst(api, est, device, type)
     await writeDeviceBundle(folder, bundle)
     return bundle
@@ -48,6 +49,7 @@ export function simulateHere(options: { devices: number; ready: Ready; log: Logg
     log: log.child({ part: 'simulator' }),
     enrol,
     inflightMax: INFLIGHT_MAX,
+    renewal: () => ({ over: 'mqtt', keep: (device, bundle) => writeDeviceBundle(pathOf(ready.data, 'simulated-devices', device), bundle) }),
     faults: FAULTS,
   })
   const join = async (): Promise<void> => {
@@ -63,4 +65,10 @@ export function simulateHere(options: { devices: number; ready: Ready; log: Logg
       await api.close()
     },
   }
+}
+
+/** Of this platform, not over, and whole: a crash may have come between its files. */
+function isUsable({ keyPem, certPem, caPem }: DeviceBundle, platformCaPem: string): boolean {
+  const certificate = new X509Certificate(certPem)
+  return caPem === platformCaPem && Date.parse(certificate.validTo) > systemClock.nowMs() && certificate.checkPrivateKey(createPrivateKey(keyPem))
 }

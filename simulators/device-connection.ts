@@ -1,7 +1,7 @@
 import { connect, type TLSSocket } from 'node:tls'
 import { EnvironmentError } from '../kernel/errors.ts'
 import type { DeviceBundle } from '../provisioning/doors/device-bundle.ts'
-import { connectPacket, DISCONNECT, PINGREQ, PublishEncoder } from './mqtt-packets.ts'
+import { connectPacket, DISCONNECT, packetBounds, PINGREQ, pubackPacket, PublishEncoder, readPublish, subscribePacket } from './mqtt-packets.ts'
 
 export interface DeviceConnectionOptions {
   host: string
@@ -12,10 +12,16 @@ export interface DeviceConnectionOptions {
   /** Packet ids acknowledged, in one read. */
   onAcked: (packetIds: readonly number[]) => void
   onClosed: (error: Error | undefined) => void
+  /** Subscribes, with QoS 1, to this path below `devices/{device}/`, and hands over what comes. */
+  listen?: { path: string; onMessage: (payload: Buffer) => void }
 }
 
 const PUBACK = 0x40
 const PINGRESP = 0xd0
+const SUBACK = 0x90
+const PUBLISH = 0x30
+/** Upper half of a packet's first byte. */
+const TYPE = 0xf0
 const PACKET_ID_MAX = 65_535
 
 /**
@@ -52,6 +58,8 @@ export class DeviceConnection {
           return
         }
         socket.on('data', (more: Buffer) => this.#read(more))
+        const { listen } = this.#options
+        if (listen !== undefined) socket.write(subscribePacket(this.#takePacketId(), `devices/${device}/${listen.path}`))
         resolve()
       })
       socket.on('error', (error: Error) => {
@@ -68,6 +76,13 @@ export class DeviceConnection {
   publish(payload: Buffer): number {
     const packetId = this.#takePacketId()
     this.#socket?.write(this.#encoder.encode(packetId, payload))
+    return packetId
+  }
+
+  /** Sends one message on another path below `devices/{device}/`; answers its packet id. */
+  publishOn(path: string, payload: Buffer): number {
+    const packetId = this.#takePacketId()
+    this.#socket?.write(new PublishEncoder(`devices/${this.#options.device}/${path}`).encode(packetId, payload))
     return packetId
   }
 
@@ -108,12 +123,26 @@ export class DeviceConnection {
         acked.push(data.readUInt16BE(at + 2))
         at += 4
       } else if (type === PUBACK) break
-      else {
+      else if (type === SUBACK || (type !== undefined && (type & TYPE) === PUBLISH)) {
+        const next = this.#receive(data, at)
+        if (next === undefined) break
+        at = next
+      } else {
         this.#socket?.destroy(new EnvironmentError('UNEXPECTED_PACKET', `${this.#options.device}: packet type ${String(type)} was not expected`))
         return
       }
     }
     this.#rest = data.subarray(at)
     if (acked.length > 0) this.#options.onAcked(acked)
+  }
+
+  /** Takes a SUBACK or a PUBLISH; answers where the next packet begins, or undefined while it is not all here. */
+  #receive(data: Buffer, at: number): number | undefined {
+    const bounds = packetBounds(data, at)
+    if (bounds === undefined || data[at] === SUBACK) return bounds?.end
+    const { packetId, payload } = readPublish(data, at, bounds)
+    if (packetId > 0) this.#socket?.write(pubackPacket(packetId))
+    this.#options.listen?.onMessage(payload)
+    return bounds.end
   }
 }

@@ -7,7 +7,7 @@ import type { DeviceBundle } from '../provisioning/doors/device-bundle.ts'
 import { PROFILES, type DeviceProfile, type Fault } from './device-profiles.ts'
 import { faultPlan } from './fault-plan.ts'
 import { Latencies } from './latencies.ts'
-import { SimulatedDevice } from './simulated-device.ts'
+import { SimulatedDevice, type RenewalDoor } from './simulated-device.ts'
 
 export interface FleetOptions {
   devices: number
@@ -22,6 +22,8 @@ export interface FleetOptions {
   /** Gets a device its certificate. */
   enrol: (device: string, type: string) => Promise<DeviceBundle>
   inflightMax: number
+  /** How a device renews its certificate; none does without it. */
+  renewal?: (device: string) => RenewalDoor
   /** Faults: none when undefined. Times in ms. */
   faults?: { quietMs: number; everyMs: number; lastsMs: number }
   onProgress?: (what: 'enrolled' | 'connected', done: number) => void
@@ -60,13 +62,18 @@ export class Fleet {
 
   /** Enrols and connects every device. */
   async connect(): Promise<void> {
-    const { clock, log, seed, host, mqttsPort, inflightMax, enrol, onProgress } = this.#options
+    const { clock, log, seed, host, mqttsPort, inflightMax, enrol, renewal, onProgress } = this.#options
     const boot = newId(clock.nowMs()).slice(0, 12)
     let enrolled = 0
     await inSlices(this.plan(), ENROL_AT_ONCE, async ({ id, profile }) => {
       if (this.#stopped) return
       const bundle = await enrol(id, profile.type)
-      this.devices.push(new SimulatedDevice({ id, profile, bundle, host, port: mqttsPort, boot, seed, inflightMax, clock, log, ackLatencies: this.ackLatencies }))
+      const device = new SimulatedDevice({
+        ...{ id, profile, bundle, host, port: mqttsPort, boot, seed, inflightMax, clock, log, ackLatencies: this.ackLatencies },
+        ...(renewal === undefined ? {} : { renewal: renewal(id) }),
+      })
+      this.devices.push(device)
+      device.keepCertificate()
       onProgress?.('enrolled', ++enrolled)
     })
     this.devices.sort((a, b) => (a.id < b.id ? -1 : 1))
@@ -131,13 +138,14 @@ export class Fleet {
     for (const device of this.devices) device.stop()
   }
 
-  totals(): { sent: number; acked: number; unacked: number; reconnects: number } {
-    const total = { sent: 0, acked: 0, unacked: 0, reconnects: 0 }
+  totals(): { sent: number; acked: number; unacked: number; reconnects: number; renewals: number } {
+    const total = { sent: 0, acked: 0, unacked: 0, reconnects: 0, renewals: 0 }
     for (const device of this.devices) {
       total.sent += device.sent
       total.acked += device.acked
       total.unacked += device.unacked
       total.reconnects += device.reconnects
+      total.renewals += device.renewals
     }
     return total
   }

@@ -6,6 +6,12 @@ function text(value: string): Buffer {
   return Buffer.concat([length, bytes])
 }
 
+function uint16(value: number): Buffer {
+  const bytes = Buffer.alloc(2)
+  bytes.writeUInt16BE(value)
+  return bytes
+}
+
 /** Remaining length as a variable byte integer (MQTT 3.1.1 §2.2.3). */
 function remainingLength(length: number): Buffer {
   const bytes: number[] = []
@@ -31,6 +37,15 @@ export function connectPacket(clientId: string, keepAliveS: number): Buffer {
   return packet(0x10, Buffer.concat([text('MQTT'), Buffer.from([PROTOCOL_LEVEL_3_1_1, CLEAN_SESSION]), keepAlive, text(clientId)]))
 }
 
+/** One filter, QoS 1. */
+export function subscribePacket(packetId: number, filter: string): Buffer {
+  return packet(0x82, Buffer.concat([uint16(packetId), text(filter), Buffer.from([1])]))
+}
+
+export function pubackPacket(packetId: number): Buffer {
+  return packet(0x40, uint16(packetId))
+}
+
 export const PINGREQ = Buffer.from([0xc0, 0])
 export const DISCONNECT = Buffer.from([0xe0, 0])
 
@@ -44,8 +59,36 @@ export class PublishEncoder {
 
   /** Answers the bytes of one packet. */
   encode(packetId: number, payload: Buffer): Buffer {
-    const head = Buffer.alloc(2)
-    head.writeUInt16BE(packetId)
-    return packet(0x32, Buffer.concat([this.#topic, head, payload]))
+    return packet(0x32, Buffer.concat([this.#topic, uint16(packetId), payload]))
   }
+}
+
+/** A PUBLISH as it came: `packetId` 0 for QoS 0. */
+export interface ReceivedPublish {
+  topic: string
+  payload: Buffer
+  packetId: number
+}
+
+/** Where a packet's fixed header ends and the packet itself does; undefined while not all of it is here (MQTT 3.1.1 §2.2). */
+export function packetBounds(data: Buffer, at: number): { bodyStart: number; end: number } | undefined {
+  let length = 0
+  for (let i = 0; i < 4; i++) {
+    const byte = data[at + 1 + i]
+    if (byte === undefined) return undefined
+    length += (byte & 0x7f) * 128 ** i
+    if ((byte & 0x80) !== 0) continue
+    const bodyStart = at + 2 + i
+    return bodyStart + length <= data.length ? { bodyStart, end: bodyStart + length } : undefined
+  }
+  return undefined
+}
+
+/** Reads the PUBLISH whose first byte is at `at`. */
+export function readPublish(data: Buffer, at: number, bounds: { bodyStart: number; end: number }): ReceivedPublish {
+  const qos = ((data[at] as number) >> 1) & 3
+  const topicEnd = bounds.bodyStart + 2 + data.readUInt16BE(bounds.bodyStart)
+  const topic = data.toString('utf8', bounds.bodyStart + 2, topicEnd)
+  const payloadStart = qos > 0 ? topicEnd + 2 : topicEnd
+  return { topic, payload: Buffer.from(data.subarray(payloadStart, bounds.end)), packetId: qos > 0 ? data.readUInt16BE(topicEnd) : 0 }
 }

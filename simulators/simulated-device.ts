@@ -4,6 +4,9 @@ import { seededRandom, systemRandom, type Random } from '../kernel/random.ts'
 import { backoffDelayMs } from '../kernel/retry.ts'
 import { sleep, type Clock } from '../kernel/time.ts'
 import type { DeviceBundle } from '../provisioning/doors/device-bundle.ts'
+import { NOTICE_PATH, RENEW_PATH } from '../contracts/renewal.ts'
+import { EstClient } from '../provisioning/doors/est-client.ts'
+import { CertificateRenewal } from './certificate-renewal.ts'
 import { DeviceConnection } from './device-connection.ts'
 import { valueAt, type DeviceProfile, type Fault } from './device-profiles.ts'
 import type { Latencies } from './latencies.ts'
@@ -21,6 +24,15 @@ export interface SimulatedDeviceOptions {
   clock: Clock
   log: Logger
   ackLatencies: Latencies
+  /** How it renews its certificate; without it, it does not. */
+  renewal?: RenewalDoor
+}
+
+export interface RenewalDoor {
+  /** Over MQTT, on topics of its own, or over EST at this origin. */
+  over: 'mqtt' | { est: string }
+  /** Keeps what the device would keep in its flash, before it is used. */
+  keep?: (device: string, bundle: DeviceBundle) => Promise<void>
 }
 
 interface Unacked {
@@ -38,7 +50,11 @@ export class SimulatedDevice {
   readonly #random: Random
   readonly #phase: number
   readonly #unacked = new Map<number, Unacked>()
+  readonly #renewal: CertificateRenewal | undefined
+  #bundle: DeviceBundle
   #connection: DeviceConnection | undefined
+  /** A new certificate is being taken into use: the old connection may end. */
+  #isSwitching = false
   #connected = false
   readonly #stopping = new AbortController()
   sent = 0
@@ -52,6 +68,8 @@ export class SimulatedDevice {
     this.#options = options
     this.#random = seededRandom(`${options.seed}/${options.id}`)
     this.#phase = this.#random.next() * 2 * Math.PI
+    this.#bundle = options.bundle
+    if (options.renewal !== undefined) this.#renewal = this.#looksAfterCertificate(options.renewal)
   }
 
   get id(): string {
@@ -68,13 +86,23 @@ export class SimulatedDevice {
     for (const entry of this.#unacked.values()) if (entry.seq === seq) return true
     return false
   }
+  /** Certificates it got in the place of its first one. */
+  get renewals(): number {
+    return this.#renewal?.renewals ?? 0
+  }
   get isReady(): boolean {
     return this.#connected && this.#unacked.size < this.#options.inflightMax
   }
 
   async connect(): Promise<void> {
-    const { host, port, id, bundle } = this.#options
-    const connection = new DeviceConnection({ host, port, device: id, bundle, keepAliveS: KEEP_ALIVE_S, onAcked: (ids) => this.#onAcked(ids), onClosed: (error) => this.#onClosed(error) })
+    const { host, port, id } = this.#options
+    const renewal = this.#renewal
+    const connection: DeviceConnection = new DeviceConnection({
+      ...{ host, port, device: id, bundle: this.#bundle, keepAliveS: KEEP_ALIVE_S },
+      onAcked: (ids) => this.#onAcked(connection, ids),
+      onClosed: (error) => this.#onClosed(connection, error),
+      ...(renewal === undefined ? {} : { listen: { path: NOTICE_PATH, onMessage: (payload) => renewal.take(payload) } }),
+    })
     await connection.open()
     if (this.#stopping.signal.aborted) {
       connection.close()
@@ -85,6 +113,12 @@ export class SimulatedDevice {
     const again = [...this.#unacked.values()]
     this.#unacked.clear()
     for (const entry of again) this.#unacked.set(connection.publish(entry.payload), entry)
+    renewal?.resume()
+  }
+
+  /** Begins to look after the certificate that it has. */
+  keepCertificate(): void {
+    this.#renewal?.follow(this.#bundle)
   }
 
   /** Measures and publishes one reading; false when it has to wait for acknowledgements, or is silent by fault. */
@@ -114,10 +148,47 @@ export class SimulatedDevice {
 
   stop(): void {
     this.#stopping.abort()
+    this.#renewal?.stop()
     this.#connection?.close()
   }
 
-  #onAcked(packetIds: readonly number[]): void {
+  #looksAfterCertificate({ over, keep }: RenewalDoor): CertificateRenewal {
+    const { id: device, clock, log } = this.#options
+    return new CertificateRenewal({
+      ...{ device, clock, log },
+      // Of its own: values stay those of the seed, however often it renews.
+      random: seededRandom(`${this.#options.seed}/${device}/renewal`),
+      ask: (csrPem, current) => (over === 'mqtt' ? this.#askOverMqtt(csrPem) : askOverEst(over.est, csrPem, current)),
+      adopt: async (bundle) => {
+        await keep?.(device, bundle)
+        await this.#switchTo(bundle)
+      },
+    })
+  }
+
+  #askOverMqtt(csrPem: string): Promise<undefined> {
+    // Not connected: it asks again, at the latest when it is.
+    if (this.#connected) this.#connection?.publishOn(RENEW_PATH, Buffer.from(csrPem))
+    return Promise.resolve(undefined)
+  }
+
+  /** A connection with the new certificate takes over from the one with the old [MQTT-3.1.4-2]; what was not acknowledged goes again. */
+  async #switchTo(bundle: DeviceBundle): Promise<void> {
+    this.#bundle = bundle
+    // Not connected, or about to be: the next try takes the new one.
+    if (!this.#connected) return
+    this.#isSwitching = true
+    try {
+      await this.connect()
+    } finally {
+      this.#isSwitching = false
+      if (!this.#connected) this.keepTrying()
+    }
+  }
+
+  #onAcked(from: DeviceConnection, packetIds: readonly number[]): void {
+    // Packet ids of another connection mean something else.
+    if (from !== this.#connection) return
     const nowMs = this.#options.clock.monotonicMs()
     for (const id of packetIds) {
       const entry = this.#unacked.get(id)
@@ -129,9 +200,10 @@ export class SimulatedDevice {
     }
   }
 
-  #onClosed(error: Error | undefined): void {
+  #onClosed(connection: DeviceConnection, error: Error | undefined): void {
+    if (connection !== this.#connection) return
     this.#connected = false
-    if (this.#stopping.signal.aborted) return
+    if (this.#stopping.signal.aborted || this.#isSwitching) return
     this.reconnects++
     this.#options.log.warn({ device: this.id, error: error === undefined ? 'closed by the broker' : describeError(error) }, 'simulated device lost its connection')
     void this.#reconnect()
@@ -149,5 +221,14 @@ export class SimulatedDevice {
         log.debug({ device: this.id, attempt, error: describeError(error) }, 'simulated device cannot connect yet')
       }
     }
+  }
+}
+
+async function askOverEst(origin: string, csrPem: string, { keyPem, certPem, caPem }: DeviceBundle): Promise<Omit<DeviceBundle, 'keyPem'>> {
+  const client = new EstClient({ origin, caPem, client: { keyPem, certPem } })
+  try {
+    return await client.reenrol(csrPem)
+  } finally {
+    await client.close()
   }
 }

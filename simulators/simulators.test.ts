@@ -6,7 +6,7 @@ import { seededRandom } from '../kernel/random.ts'
 import { PROFILES, valueAt, type Fault, type MetricProfile } from './device-profiles.ts'
 import { faultPlan } from './fault-plan.ts'
 import { Latencies } from './latencies.ts'
-import { connectPacket, PublishEncoder } from './mqtt-packets.ts'
+import { connectPacket, packetBounds, pubackPacket, PublishEncoder, readPublish, subscribePacket } from './mqtt-packets.ts'
 import { parseRecordedTime, parseSeries } from './recorded-series.ts'
 
 const START = 1_763_680_000_000
@@ -123,4 +123,14 @@ test('packets are those of MQTT 3.1.1', () => {
   assert.equal(new PublishEncoder('a/b').encode(258, Buffer.from('hi')).toString('hex'), '3209' + '0003612f62' + '0102' + '6869')
   const large = new PublishEncoder('a').encode(1, Buffer.alloc(200))
   assert.equal(large.subarray(0, 3).toString('hex'), '32cd01', 'the remaining length takes two bytes')
+})
+
+test('what the broker sends is read, in whatever pieces it comes', () => {
+  const publish = Buffer.concat([Buffer.from([0x32, 0x80 + (206 - 128), 1, 0, 2]), Buffer.from('ab'), Buffer.from([0, 7]), Buffer.alloc(200, 'x')])
+  const bounds = packetBounds(publish, 0)
+  assert.deepEqual(bounds, { bodyStart: 3, end: publish.length })
+  assert.deepEqual(readPublish(publish, 0, bounds), { topic: 'ab', packetId: 7, payload: Buffer.alloc(200, 'x') })
+  for (let cut = 0; cut < publish.length; cut++) assert.equal(packetBounds(publish.subarray(0, cut), 0), undefined)
+  assert.equal(subscribePacket(1, 'a/b').toString('hex'), '8208' + '0001' + '0003612f62' + '01')
+  assert.equal(pubackPacket(258).toString('hex'), '40020102')
 })

@@ -12,6 +12,7 @@ import type { Secret } from '../../kernel/secret.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { Certificates } from '../../provisioning/certificates.ts'
 import type { EnrolmentTokens } from '../../provisioning/doors/enrolment-tokens.ts'
+import type { ExpiryForecast } from '../../provisioning/rotation/expiry-forecast.ts'
 import type { Documents } from '../../storage/documents/documents.ts'
 import type { EventLog } from '../../storage/event-log/event-log.ts'
 import type { SeriesStore } from '../../storage/series/series-store.ts'
@@ -45,6 +46,7 @@ export interface ApiServices {
   anomalies: AnomalyArchive
   certificates: Certificates
   enrolmentTokens: EnrolmentTokens
+  expiryForecast: ExpiryForecast
   operations: Operations
   /** Folder of the built page. */
   webRoot: string

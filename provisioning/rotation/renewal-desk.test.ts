@@ -87,6 +87,20 @@ test('unused, the new certificate ends the old one after the grace; counted from
   )
 })
 
+test('of two certificates in the place of one, the one in use stays; a newer one that nobody uses goes after its grace', async () => {
+  const { certificate } = await world.enrol('d1')
+  await world.ask('d1', certificate.serial, (await newDeviceRequest('d1')).csrPem)
+  const first = await issued('d1', 1)
+  await world.pass(1)
+  await world.ask('d1', certificate.serial, (await newDeviceRequest('d1')).csrPem)
+  const second = await issued('d1', 2)
+  await world.connected('d1', first.serial)
+  await world.settled(async () => (await world.stateOf(certificate.serial)) === 'revoked: superseded')
+  assert.equal(await world.stateOf(second.serial), 'valid', 'the device may be about to use it')
+  await world.pass(12)
+  assert.deepEqual([await world.stateOf(first.serial), await world.stateOf(second.serial)], ['valid', 'revoked: superseded'])
+})
+
 test('two renewals in a row leave one certificate, although the use of the first was never told', async () => {
   const { certificate } = await world.enrol('d1')
   await world.ask('d1', certificate.serial, (await newDeviceRequest('d1')).csrPem)

@@ -190,22 +190,25 @@ export class Rotation implements Service {
     return { stage: 'closed', settled: true }
   }
 
-  /** Revokes what it replaces, with other certificates that were issued in the place of that one and are older than this. */
+  /**
+   * Revokes what it replaces, and older certificates that were issued in the place of that one as well: of a device that asked again. Those
+   * that are newer stay, the device may be about to use them.
+   */
   async #retire(record: StoredFollowed): Promise<Partial<RotationState>> {
-    const { tenant, replaces, rotation, serial } = record
+    const { tenant, replaces, rotation, serial, device, issuedAt } = record
     if (typeof replaces !== 'string') return { settled: true }
-    const { certificates, log } = this.#options
-    const siblings = await this.#store.replacementsOf(tenant, replaces)
-    const older = siblings.filter((one) => one.serial !== serial && one.state === 'valid' && one.issuedAt <= record.issuedAt)
-    const newer = siblings.some((one) => one.state === 'valid' && one.issuedAt > record.issuedAt)
+    const isUsed = rotation.usedAt !== null
+    const siblings = (await this.#store.replacementsOf(tenant, replaces)).filter((one) => one.serial !== serial && one.state === 'valid')
+    const revoke = async (serials: readonly string[]): Promise<Partial<RotationState>> => {
+      for (const one of serials) await this.#options.certificates.revoke(tenant, one, 'superseded')
+      this.#options.log.info({ tenant, device, serial, serials, why: isUsed ? 'first-use' : 'grace' }, 'certificates superseded')
+      return { settled: true }
+    }
+    // The device took another one into use, and had the time to take this one.
+    if (!isUsed && siblings.some((one) => typeof one.rotation?.usedAt === 'number')) return revoke([serial])
     // The device asked again: its grace begins with the last one that it was given.
-    if (rotation.usedAt === null && newer) return { settled: true }
-    for (const old of [replaces, ...older.map((one) => one.serial)]) await certificates.revoke(tenant, old, 'superseded')
-    log.info(
-      { tenant, device: record.device, serial, replaces, why: rotation.usedAt === null ? 'grace' : 'first-use' },
-      'certificate superseded',
-    )
-    return { settled: true }
+    if (!isUsed && siblings.some((one) => one.issuedAt > issuedAt)) return { settled: true }
+    return revoke([replaces, ...siblings.filter((one) => one.issuedAt <= issuedAt).map((one) => one.serial)])
   }
 
   async #fallDue(record: StoredFollowed): Promise<Partial<RotationState>> {

@@ -21,6 +21,8 @@ import { CertificateAuthority } from '../../../provisioning/ca/authority.ts'
 import { Certificates } from '../../../provisioning/certificates.ts'
 import { ProvisioningConfigSchema } from '../../../provisioning/config.ts'
 import { EnrolmentTokens } from '../../../provisioning/doors/enrolment-tokens.ts'
+import { RotationConfigSchema } from '../../../provisioning/rotation/config.ts'
+import { ExpiryForecast } from '../../../provisioning/rotation/expiry-forecast.ts'
 import { DocumentsConfigSchema } from '../../../storage/documents/config.ts'
 import { LmdbDocuments } from '../../../storage/documents/lmdb-documents.ts'
 import { openTemporaryLog } from '../../../storage/event-log/temporary-log.ts'
@@ -73,15 +75,16 @@ export class ApiFixture {
     const authority = new CertificateAuthority({ ...common, dataDir: folder, config: provisioning, pkiUrl: () => 'http://localhost' })
     const certificates = new Certificates(stores)
     const enrolmentTokens = new EnrolmentTokens({ ...stores, registrar: registry, config: provisioning })
+    const expiryForecast = new ExpiryForecast({ ...stores, config: defaultsOf(RotationConfigSchema) })
     const anomalies = new AnomalyArchive({ ...stores, anomaliesMax: 1_000 })
     const alerts = new Alerts({ ...stores, config: defaultsOf(AlertsConfigSchema) })
     const webhooks = new Webhooks({ ...stores, config: defaultsOf(WebhooksConfigSchema, { allowHttp: true, allowPrivateTargets: true }) })
-    const running: Service[] = [registry, authority, certificates, enrolmentTokens, anomalies, alerts, webhooks]
+    const running: Service[] = [registry, authority, certificates, enrolmentTokens, expiryForecast, anomalies, alerts, webhooks]
     for (const service of running) await service.start()
     const operations = { failing: {} as Record<string, string> }
     const services: ApiServices = {
       ...stores,
-      ...{ series, registry, certificates, enrolmentTokens, anomalies, webRoot },
+      ...{ series, registry, certificates, enrolmentTokens, expiryForecast, anomalies, webRoot },
       config: defaultsOf(ApiConfigSchema, { port: 0, ...changes }),
       adminToken: new Secret(TOKEN),
       alerts: alerts.service,
