@@ -3,6 +3,7 @@ import { ANOMALY, type Anomaly } from '../contracts/anomaly.ts'
 import type { OperatorOutput, ReadingOperator } from '../contracts/operator.ts'
 import type { LoggedReading, MetricValue } from '../contracts/reading.ts'
 import { TOPICS } from '../contracts/topics.ts'
+import type { ByteWriter } from '../kernel/byte-stream.ts'
 import { InvalidInputError } from '../kernel/errors.ts'
 import type { Metrics } from '../kernel/metrics.ts'
 import { advance, severityOf } from './anomaly-lifecycle.ts'
@@ -92,8 +93,8 @@ export class AnomalyOperator implements ReadingOperator<DeviceAnomalyState> {
     return true
   }
 
-  encode(state: DeviceAnomalyState): Uint8Array {
-    return encodeDeviceState(state, this.#detectors)
+  encode(state: DeviceAnomalyState, into: ByteWriter): void {
+    encodeDeviceState(state, this.#detectors, into)
   }
 
   /** Throws InvalidInputError on bytes of another version or shape: the caller starts the device afresh. */

@@ -28,7 +28,7 @@ export interface Detector<S, V> {
   explain(state: S, value: V, tsMs: number): Finding
   /** Values learnt so far. */
   seen(state: S): number
-  /** The state as bytes; a restored state scores bit-equally. */
+  /** The state as bytes, perhaps in the state's own memory: to be copied before it changes. A restored state scores bit-equally. */
   snapshot(state: S): Uint8Array
   /** Throws InvalidInputError when the bytes are not a snapshot of this detector. */
   restore(bytes: Uint8Array): S

@@ -1,3 +1,4 @@
+import type { ByteWriter } from '../kernel/byte-stream.ts'
 import { InvalidInputError } from '../kernel/errors.ts'
 import { createTrack, restoreTrack, snapshotOf, type Detectors, type MetricTrack, type Raised, type ValueKind } from './metric-track.ts'
 import { newSilence, type SilenceState } from './silence.ts'
@@ -44,7 +45,7 @@ export function trackOf(
 }
 
 /** Layout: length of the header (4 bytes, little-endian), the header as JSON, the snapshots one after the other. */
-export function encodeDeviceState(state: DeviceAnomalyState, detectors: Detectors): Uint8Array {
+export function encodeDeviceState(state: DeviceAnomalyState, detectors: Detectors, into: ByteWriter): void {
   const snapshots = [...state.metrics.values()].map((track) => snapshotOf(detectors, track))
   const { countFromMs: _notStored, ...silence } = state.silence
   const header: Header = {
@@ -59,10 +60,10 @@ export function encodeDeviceState(state: DeviceAnomalyState, detectors: Detector
       bytes: snapshots[index]?.byteLength ?? 0,
     })),
   }
-  const text = Buffer.from(JSON.stringify(header))
-  const length = Buffer.alloc(LENGTH_BYTES)
-  length.writeUInt32LE(text.byteLength)
-  return Buffer.concat([length, text, ...snapshots])
+  const text = JSON.stringify(header)
+  into.uint32(Buffer.byteLength(text))
+  into.characters(text)
+  for (const snapshot of snapshots) into.bytes(snapshot)
 }
 
 /** Throws InvalidInputError when the bytes are not such a state. */

@@ -78,7 +78,7 @@ test('a value that is not finite scores 0 and leaves the state as it was', () =>
   const detector = new NumericDetector()
   const state = detector.create()
   noise(200).forEach((value, i) => detector.learn(state, value, START_TS + i * MINUTE_MS))
-  const before = detector.snapshot(state)
+  const before = Uint8Array.from(detector.snapshot(state))
   for (const value of [Number.NaN, Infinity, -Infinity]) {
     assert.equal(detector.score(state, value, START_TS), 0)
     detector.learn(state, value, START_TS)

@@ -71,8 +71,9 @@ export function createSeriesState(quantum: number): SeriesState {
   return state
 }
 
+/** The state's own memory. */
 export function snapshotSeriesState(state: SeriesState): Uint8Array {
-  return new Uint8Array(state.core.buffer.slice(0, STATE_BYTES))
+  return new Uint8Array(state.core.buffer, state.core.byteOffset, STATE_BYTES)
 }
 
 /** Throws InvalidInputError when the length is not that of a series state. */

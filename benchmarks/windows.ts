@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import type { OperatorOutput } from '../contracts/operator.ts'
 import type { LoggedReading } from '../contracts/reading.ts'
+import { ByteWriter } from '../kernel/byte-stream.ts'
 import { Metrics } from '../kernel/metrics.ts'
 import { gaussian, seededRandom } from '../kernel/random.ts'
 import { compileSchema } from '../kernel/schema.ts'
@@ -57,7 +58,12 @@ export function benchWindows(options: { devices: number; readings: number; inter
   const tookMs = run(warmUp, warmUp + options.readings)
   const encodeStartMs = systemClock.monotonicMs()
   let stateBytes = 0
-  for (const state of states) stateBytes += operator.encode(state).length
+  const writer = new ByteWriter()
+  for (const state of states) {
+    writer.reset()
+    operator.encode(state, writer)
+    stateBytes += writer.length
+  }
   const encodeMs = systemClock.monotonicMs() - encodeStartMs
   const values = options.readings * 2
   return {

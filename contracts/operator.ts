@@ -1,3 +1,4 @@
+import type { ByteWriter } from '../kernel/byte-stream.ts'
 import type { TopicName } from './topics.ts'
 import type { LoggedReading } from './reading.ts'
 
@@ -20,6 +21,7 @@ export interface ReadingOperator<S> {
   apply(state: S, reading: LoggedReading, out: OperatorOutput): void
   /** About once a second per device in memory, with wall time: idle windows close, silence is noticed. Returns true when the state changed. */
   tick?(state: S, nowMs: number, out: OperatorOutput): boolean
-  encode(state: S): Uint8Array
+  /** Writes the state. */
+  encode(state: S, into: ByteWriter): void
   decode(bytes: Uint8Array, version: number): S
 }

@@ -53,7 +53,7 @@ export const ProcessingConfigSchema = Type.Object(
       description: 'States that changed are saved this often, in ms; a restart replays at most the readings since.',
     }),
     checkpointShareMax: Type.Number({
-      default: 0.05,
+      default: 0.02,
       minimum: 0.001,
       maximum: 1,
       description:

@@ -25,7 +25,7 @@ const DEVICES_PER_FLUSH_MAX = 1_000
 /** Least age at which hours and gaps are written, in ms: only the sums are watched from second to second, and a device's hour costs a write. */
 const HOURS_AGE_MS = 1_000
 /** Largest part of the time that writing hours may take: in a very large fleet they get older, and a reading costs the same. */
-const HOURS_SHARE_MAX = 0.05
+const HOURS_SHARE_MAX = 0.02
 const COUNTS = ['received', 'stored', 'rejected', 'late', 'duplicate'] as const
 
 export interface LedgerPublisherOptions {
@@ -159,7 +159,7 @@ export class LedgerPublisher {
     if (withHours) this.#take(batch)
     const summaries = [...this.#totals.values()].filter((summary) => summary.changed)
     const writes = [
-      ...batch.hours.map(({ state, hour }) => this.#store.raiseHour(state, hour)),
+      this.#store.raiseHours(batch.hours),
       ...batch.gaps.map(({ state, marks }) => this.#writeGaps(state, marks)),
       ...summaries.map((summary) => this.#writeSummary(summary)),
     ]

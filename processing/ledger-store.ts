@@ -1,7 +1,7 @@
 import { InternalError } from '../kernel/errors.ts'
-import type { Collection, Documents, Stored } from '../storage/documents/documents.ts'
+import type { Collection, Documents } from '../storage/documents/documents.ts'
 import type { DeviceIdentity } from './identity.ts'
-import type { LedgerHour } from './ledger.ts'
+import { SHARED_DOCUMENT, type LedgerHour, type LedgerPart } from './ledger.ts'
 import { LEDGER_GAPS, LEDGER_HOURS, LEDGER_SUMMARY, spanKey } from './ledger-documents.ts'
 import type { BootGaps, LedgerGapsDocument, LedgerHourDocument, LedgerSummary } from './ledger-documents.ts'
 
@@ -9,9 +9,8 @@ import type { BootGaps, LedgerGapsDocument, LedgerHourDocument, LedgerSummary } 
 const BOOTS_WITH_GAPS_MAX = 64
 /** A write that others overtook so often in a row meets something that is not the hand-over of a partition. */
 const RACES_MAX = 10
-
-/** Hours remembered as they were written, about 500 bytes each. */
-const HOURS_KNOWN_MAX = 10_000
+/** Hours written in one commit: it is done in a few ms. */
+const HOURS_PER_COMMIT = 250
 
 /** A device as its documents name it. */
 export interface LedgerDevice {
@@ -21,6 +20,12 @@ export interface LedgerDevice {
   readonly partition: number
 }
 
+/** An hour to be written. */
+export interface HourRaise {
+  readonly state: LedgerDevice
+  readonly hour: LedgerHour
+}
+
 /**
  * The ledger's documents. Two processes may write about one device for a moment, while its partition goes from one to the other: whatever the
  * order, the numbers of the one that got further stay.
@@ -28,8 +33,6 @@ export interface LedgerDevice {
 export class LedgerStore {
   readonly #documents: Documents
   #hours: Collection<LedgerHourDocument> | undefined
-  /** Hours as they were written last, the latest ones: the next write needs not read them. */
-  readonly #known = new Map<LedgerHour, LedgerHourDocument & Stored>()
   #gaps: Collection<LedgerGapsDocument> | undefined
   #summaries: Collection<LedgerSummary> | undefined
 
@@ -43,19 +46,39 @@ export class LedgerStore {
     this.#summaries = await this.#documents.collection<LedgerSummary>(LEDGER_SUMMARY)
   }
 
-  /** Raises the hour's numbers to these, which are absolute: repeated or outdated, it changes nothing. */
-  async raiseHour(device: LedgerDevice, hour: LedgerHour): Promise<void> {
+  /** Raises the numbers of hours to these, which are absolute: repeated or outdated, it changes nothing. */
+  async raiseHours(raises: readonly HourRaise[]): Promise<void> {
+    for (let at = 0; at < raises.length; at += HOURS_PER_COMMIT) await this.#raiseSome(raises.slice(at, at + HOURS_PER_COMMIT))
+  }
+
+  /** An hour whose document only this part wrote is written from memory alone; where that turns out wrong, it is read and raised. */
+  async #raiseSome(raises: readonly HourRaise[]): Promise<void> {
+    const alone = raises.filter(({ hour }) => hour.documentVersion !== SHARED_DOCUMENT)
+    const saves = alone.map(({ state, hour }) => ({
+      id: hourId(state, hour),
+      version: hour.documentVersion,
+      document: raised(freshHour(state, hour.hour), hour),
+    }))
+    const answers = await opened(this.#hours).saveMany(saves)
+    const others = raises.filter(({ hour }) => hour.documentVersion === SHARED_DOCUMENT)
+    for (const [index, raise] of alone.entries()) {
+      if (answers[index] === 'written') raise.hour.documentVersion++
+      else others.push(raise)
+    }
+    await Promise.all(others.map((raise) => this.#raiseHour(raise)))
+  }
+
+  async #raiseHour({ state, hour }: HourRaise): Promise<void> {
     const hours = opened(this.#hours)
-    const id = `${device.key}/${hour.hour}`
-    let known = this.#known.get(hour) ?? (await hours.get(id))
+    const id = hourId(state, hour)
     for (let race = 0; race < RACES_MAX; race++) {
-      const document = raised(known ?? freshHour(device, hour.hour), hour)
+      const known = await hours.get(id)
+      const document = raised(known ?? freshHour(state, hour.hour), hour)
       const result = known === null ? await hours.insert(id, document) : await hours.replace(id, known.version, document)
       if (result.status === 'written') {
-        this.#remember(hour, result.document)
+        hour.documentVersion = isOf(hour.part, result.document) ? result.document.version : SHARED_DOCUMENT
         return
       }
-      known = await hours.get(id)
     }
     throw new InternalError(`the ledger's entry ${id} is written without end`)
   }
@@ -77,16 +100,6 @@ export class LedgerStore {
     throw new InternalError(`the gaps of ${key} are written without end`)
   }
 
-  #remember(hour: LedgerHour, document: LedgerHourDocument & Stored): void {
-    this.#known.delete(hour)
-    this.#known.set(hour, document)
-    if (this.#known.size <= HOURS_KNOWN_MAX) return
-    for (const oldest of this.#known.keys()) {
-      this.#known.delete(oldest)
-      return
-    }
-  }
-
   /** Answers `behind` when the stored one covers more: this process lost the partition, or has not caught up with its last owner yet. */
   async putSummary(summary: LedgerSummary): Promise<'written' | 'behind'> {
     const summaries = opened(this.#summaries)
@@ -99,6 +112,16 @@ export class LedgerStore {
     }
     throw new InternalError(`the ledger's summary ${id} is written without end`)
   }
+}
+
+function hourId({ key }: LedgerDevice, { hour }: LedgerHour): string {
+  return `${key}/${hour}`
+}
+
+/** Is nothing of the other part in it? */
+function isOf(part: LedgerPart, { stored, rejected, late, duplicate, spans }: LedgerHourDocument): boolean {
+  const numbers = part === 'readings' ? rejected : stored + late + duplicate
+  return numbers === 0 && Object.keys(spans).every((key) => key.startsWith(`${part}:`))
 }
 
 function freshHour({ tenant, device }: LedgerDevice, hour: number): LedgerHourDocument {

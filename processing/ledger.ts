@@ -33,10 +33,15 @@ export interface LedgerHour {
   rejectedByReason: Record<string, number>
   spans: SeqSpan[]
   bootsTruncated: boolean
+  /** Version of the hour's document that this part wrote last and alone, 0 before; SHARED_DOCUMENT when the other part is in it too. */
+  documentVersion: number
 }
 
+export const SHARED_DOCUMENT = -1
+
 /** An hour as states of version 0.1 hold it: both parts in one, without sequence numbers. */
-type SavedHour = Omit<LedgerHour, 'part' | 'spans' | 'bootsTruncated'> & Partial<Pick<LedgerHour, 'part' | 'spans' | 'bootsTruncated'>>
+type Newer = 'part' | 'spans' | 'bootsTruncated' | 'documentVersion'
+type SavedHour = Omit<LedgerHour, Newer> & Partial<Pick<LedgerHour, Newer>>
 
 const HOUR_MS = 3_600_000
 /** Receipt times of several edges differ by less than this many hours: older hours are final. */
@@ -77,7 +82,18 @@ export class DeviceLedger {
     const start = Math.floor(receivedAt / HOUR_MS) * HOUR_MS
     let hour = this.#hours.find((other) => other.hour === start && other.part === part)
     if (hour === undefined) {
-      hour = { hour: start, part, stored: 0, rejected: 0, late: 0, duplicate: 0, rejectedByReason: {}, spans: [], bootsTruncated: false }
+      hour = {
+        hour: start,
+        part,
+        stored: 0,
+        rejected: 0,
+        late: 0,
+        duplicate: 0,
+        rejectedByReason: {},
+        spans: [],
+        bootsTruncated: false,
+        documentVersion: 0,
+      }
       this.#hours.push(hour)
     }
     this.#current[part] = hour
@@ -118,8 +134,8 @@ export class DeviceLedger {
 
 /** An hour of version 0.1 becomes two parts. */
 function hoursOf(saved: SavedHour): LedgerHour[] {
-  const { hour, part, stored, rejected, late, duplicate, rejectedByReason, spans, bootsTruncated } = saved
-  const common = { hour, spans: spans ?? [], bootsTruncated: bootsTruncated ?? false }
+  const { hour, part, stored, rejected, late, duplicate, rejectedByReason, spans, bootsTruncated, documentVersion = 0 } = saved
+  const common = { hour, spans: spans ?? [], bootsTruncated: bootsTruncated ?? false, documentVersion }
   if (part !== undefined) return [{ ...common, part, stored, rejected, late, duplicate, rejectedByReason: { ...rejectedByReason } }]
   return [
     { ...common, part: 'readings', stored, late, duplicate, rejected: 0, rejectedByReason: {} },

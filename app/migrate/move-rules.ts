@@ -64,12 +64,16 @@ function copied(name: string): MoveRule {
   return { to: { [name]: ({ _id: id, version: _version, ...document }) => ({ id, document }) } }
 }
 
-/** Identity, windows and detectors go along, so that duplicates stay known; nothing of the new log is in the state yet. */
+/**
+ * Identity, windows and detectors go along, so that duplicates stay known; nothing of the new log is in the state yet, and versions of the
+ * ledger's documents begin anew.
+ */
 function deviceState(
   { _id: id, version: _version, ...state }: Stored & Record<string, unknown>,
   { partitions }: MoveContext,
 ): MovedDocument {
-  return { id, document: { ...state, partition: newPartition(state, partitions), nextOffset: 0, nextRejectedOffset: 0 } }
+  const hours = (state.hours as object[] | undefined)?.map((hour) => ({ ...hour, documentVersion: 0 })) ?? []
+  return { id, document: { ...state, hours, partition: newPartition(state, partitions), nextOffset: 0, nextRejectedOffset: 0 } }
 }
 
 function ledgerGaps({ _id: id, version: _version, ...gaps }: Stored & Record<string, unknown>, { partitions }: MoveContext): MovedDocument {

@@ -45,7 +45,7 @@ export const counter: ReadingOperator<{ count: number; lastSeq: number }> = {
         offset: reading.offset,
       })
   },
-  encode: (state) => jsonBytes(state),
+  encode: (state, into) => into.bytes(jsonBytes(state)),
   decode: (bytes) => JSON.parse(utf8Text(bytes)) as { count: number; lastSeq: number },
 }
 

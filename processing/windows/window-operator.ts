@@ -2,6 +2,7 @@ import type { OperatorOutput, ReadingOperator } from '../../contracts/operator.t
 import type { LoggedReading } from '../../contracts/reading.ts'
 import { TOPICS } from '../../contracts/topics.ts'
 import { LATE_READING, WINDOW, type LateReading, type WindowResult } from '../../contracts/window.ts'
+import type { ByteWriter } from '../../kernel/byte-stream.ts'
 import { ConfigError } from '../../kernel/errors.ts'
 import type { Metrics } from '../../kernel/metrics.ts'
 import { crossCheckWindowsConfig, paneWidthMs, type WindowSpec, type WindowsConfig } from './config.ts'
@@ -99,8 +100,8 @@ export class WindowOperator implements ReadingOperator<DeviceWindows> {
     return true
   }
 
-  encode(state: DeviceWindows): Uint8Array {
-    return this.#codec.encode(state)
+  encode(state: DeviceWindows, into: ByteWriter): void {
+    this.#codec.encode(state, into)
   }
 
   /** StoreError for bytes that are damaged or of an unknown version. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { bytesOf } from '../../kernel/byte-stream.ts'
 import fc from 'fast-check'
 import type { LoggedReading } from '../../contracts/reading.ts'
 import type { WindowResult } from '../../contracts/window.ts'
@@ -115,7 +116,11 @@ describe('windows against an oracle', () => {
               return reading(ts, second === undefined ? { temperature } : { temperature, second })
             })
             readings.forEach((each, i) => {
-              if (i === cut % readings.length) state = operator.decode(operator.encode(state), operator.stateVersion)
+              if (i === cut % readings.length)
+                state = operator.decode(
+                  bytesOf((into) => operator.encode(state, into)),
+                  operator.stateVersion,
+                )
               operator.apply(state, each, out)
             })
             const expected = oracle(config, readings)

@@ -1,8 +1,8 @@
+import { ByteReader, type ByteWriter } from '../../kernel/byte-stream.ts'
 import { StoreError } from '../../kernel/errors.ts'
 import { paneWidthMs, type WindowSpec } from './config.ts'
 import { LogHistogram } from './log-histogram.ts'
 import { Pane } from './pane.ts'
-import { ByteReader, ByteWriter } from './state-bytes.ts'
 import type { DeviceWindows, EmittedWindow, MetricWindows } from './window-state.ts'
 
 /** Grows with every change of the layout below; `decode` migrates older ones. */
@@ -17,7 +17,6 @@ const IDLE = 2
  * and loses its open panes, because panes of another width cannot be cut.
  */
 export class WindowStateCodec {
-  readonly #writer = new ByteWriter()
   readonly #layout: string
   readonly #paneMs: number
 
@@ -26,8 +25,7 @@ export class WindowStateCodec {
     this.#paneMs = paneWidthMs(windows)
   }
 
-  encode(state: DeviceWindows): Uint8Array {
-    const writer = this.#writer
+  encode(state: DeviceWindows, writer: ByteWriter): void {
     writer.text(state.tenant)
     writer.text(state.device)
     writer.text(this.#layout)
@@ -36,8 +34,7 @@ export class WindowStateCodec {
     writer.double(state.lastSpokeMs)
     writer.integer((state.spoken ? SPOKEN : 0) | (state.idle ? IDLE : 0))
     writer.integer(state.metrics.size)
-    for (const metric of state.metrics.values()) this.#writeMetric(metric)
-    return writer.take()
+    for (const metric of state.metrics.values()) this.#writeMetric(metric, writer)
   }
 
   /** `dropped` tells that panes were left behind because the windows are configured differently now. StoreError for unknown versions and damage. */
@@ -74,8 +71,7 @@ export class WindowStateCodec {
     return { state, dropped: false }
   }
 
-  #writeMetric(metric: MetricWindows): void {
-    const writer = this.#writer
+  #writeMetric(metric: MetricWindows, writer: ByteWriter): void {
     writer.text(metric.name)
     writer.integer(metric.panes.length)
     for (const pane of metric.panes) writePane(writer, pane)

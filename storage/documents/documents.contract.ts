@@ -137,6 +137,50 @@ function singleDocumentCases(open: DocumentsEngine): void {
     assert.equal(((await values.get('v'))?.value as typeof value).deep.a.b, 1)
   })
 
+  it('keeps bytes that are a property of the document itself', async (t) => {
+    const states = await (
+      await open(t)
+    ).collection<{ name: string; bytes: Uint8Array; none?: Uint8Array }>({
+      name: 'states',
+      indexes: [{ name: 'name', paths: ['name'] }],
+    })
+    const bytes = Uint8Array.from({ length: 70_000 }, (_, i) => i % 251)
+    const given = Uint8Array.from(bytes)
+    await states.insert('a', { name: 'x', bytes: given, none: new Uint8Array(0) })
+    given.fill(0)
+    const shown = async (): Promise<unknown> =>
+      (await states.find({ name: 'x' })).map((state) => ({ ...state, bytes: Buffer.from(state.bytes), none: state.none?.byteLength }))
+    assert.deepEqual(await shown(), [{ _id: 'a', version: 1, name: 'x', bytes: Buffer.from(bytes), none: 0 }])
+    await states.update('a', { $set: { name: 'y' } })
+    assert.deepEqual(Buffer.from((await states.get('a'))?.bytes ?? []), Buffer.from(bytes), 'an update leaves them')
+    assert.equal((await states.replace('a', 2, { name: 'x', bytes: Buffer.from('b') })).status, 'written')
+    assert.deepEqual(await shown(), [{ _id: 'a', version: 3, name: 'x', bytes: Buffer.from('b'), none: undefined }])
+  })
+
+  it('saves many, each by compare-and-set and by itself', async (t) => {
+    const devices = await (await open(t)).collection<Device>(UNIQUE_NAME)
+    await devices.insert('a', { tenant: 'x', name: 'pump' })
+    await devices.insert('b', { tenant: 'x', name: 'fan' })
+    const answers = await devices.saveMany([
+      { id: 'a', version: 1, document: { tenant: 'x', name: 'pump', seen: 1 } },
+      { id: 'b', version: 7, document: { tenant: 'x', name: 'fan', seen: 1 } },
+      { id: 'c', version: 0, document: { tenant: 'x', name: 'heater' } },
+      { id: 'd', version: 1, document: { tenant: 'x', name: 'nobody' } },
+      { id: 'e', version: 0, document: { tenant: 'x', name: 'fan' } },
+    ])
+    assert.deepEqual(answers, ['written', 'conflict', 'written', 'conflict', 'conflict'])
+    assert.deepEqual(
+      (await devices.find({}, { sort: { _id: 1 } })).map(({ _id, version, name, seen }) => [_id, version, name, seen]),
+      [
+        ['a', 2, 'pump', 1],
+        ['b', 1, 'fan', undefined],
+        ['c', 1, 'heater', undefined],
+      ],
+    )
+    assert.deepEqual(ids(await devices.find({ tenant: 'x', name: 'heater' })), 'c', 'indexes know of it')
+    assert.deepEqual(await devices.saveMany([]), [])
+  })
+
   it('replaces by compare-and-set', async (t) => {
     const devices = await (await open(t)).collection<Device>(UNIQUE_NAME)
     assert.deepEqual(await devices.replace('a', 1, { tenant: 'x', name: 'pump' }), { status: 'missing' })
@@ -363,7 +407,18 @@ function refusedCases(open: DocumentsEngine): void {
 
   it('refuses what JSON cannot say', async (t) => {
     const things = await (await open(t)).collection<{ v: unknown }>({ name: 'things', indexes: [] })
-    for (const v of [NaN, Infinity, 1n, () => 1, Symbol('s'), Buffer.from('b'), new Map(), [undefined], { deep: [NaN] }]) {
+    for (const v of [
+      NaN,
+      Infinity,
+      1n,
+      () => 1,
+      Symbol('s'),
+      [Buffer.from('b')],
+      { deep: Buffer.from('b') },
+      new Map(),
+      [undefined],
+      { deep: [NaN] },
+    ]) {
       await assert.rejects(things.insert('a', { v }), InvalidInputError, String(v))
     }
     assert.equal(await things.count({}), 0)

@@ -51,9 +51,17 @@ export interface FindOptions {
 
 export type WriteResult<T> = { status: 'written'; document: T & Stored } | { status: 'conflict' } | { status: 'missing' }
 
+/** One of many saved at once: `version` is the one it takes the place of, 0 where there must be none. */
+export interface Save<T> {
+  id: string
+  version: number
+  document: T
+}
+
 /**
- * A typed collection. Documents are JSON (no dates, no bytes: epoch ms and base64), so that every engine gives back exactly what it was given;
- * a property that is `undefined` is left out, anything else that JSON cannot say is refused with InvalidInputError.
+ * A typed collection. Documents are JSON (dates are epoch ms), so that every engine gives back exactly what it was given; a property that is
+ * `undefined` is left out, anything else that JSON cannot say is refused with InvalidInputError. One exception: a property of the document
+ * itself may be a Uint8Array, which is stored as it is and can be neither searched nor sorted by.
  * Expected outcomes are answers; only bad arguments and the engine's own trouble (StoreError) throw.
  */
 export interface Collection<T extends object> {
@@ -64,6 +72,11 @@ export interface Collection<T extends object> {
   count(filter: Filter): Promise<number>
   /** Replaces when the stored version equals `version` (compare-and-set). */
   replace(id: string, version: number, document: T): Promise<WriteResult<T>>
+  /**
+   * Replaces or inserts many, each by compare-and-set and each by itself: one that conflicts stops no other. Answers in their order. They share
+   * a commit and are not read back, which makes a document far cheaper than `replace` does; the caller bounds how many.
+   */
+  saveMany(saves: readonly Save<T>[]): Promise<('written' | 'conflict')[]>
   /** Applies update operators; with `version`, only when the stored one equals it. */
   update(id: string, update: Update, version?: number): Promise<WriteResult<T>>
   /** Inserts or replaces, whatever the version. Throws ConflictError when a unique key belongs to another document. */

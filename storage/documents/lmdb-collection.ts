@@ -1,6 +1,7 @@
 import { ConflictError } from '../../kernel/errors.ts'
 import type { DocumentsConfig } from './config.ts'
-import type { Collection, Filter, FindOptions, Stored, Update, WriteResult } from './documents.ts'
+import type { Collection, Filter, FindOptions, Save, Stored, Update, WriteResult } from './documents.ts'
+import { storedOf } from './document-codec.ts'
 import { compileFilter } from './filter.ts'
 import { idBytes } from './index-entries.ts'
 import { numbered, readCollection, type CollectionRecord } from './lmdb-catalogue.ts'
@@ -58,6 +59,20 @@ export class LmdbCollection<T extends object> implements Collection<T> {
       if (current === undefined) return { status: 'missing' }
       if (current.version !== version) return { status: 'conflict' }
       return this.#stored(writer, record, current, { ...document, _id: id, version: version + 1 })
+    })
+  }
+
+  async saveMany(saves: readonly Save<T>[]): Promise<('written' | 'conflict')[]> {
+    for (const { id } of saves) idBytes(id)
+    const { store, writer } = this.#opened()
+    return store.write(() => {
+      const record = writer.record(this.#name)
+      return saves.map(({ id, version, document }) => {
+        const current = writer.glance<T>(this.#name, record, id)
+        if ((current?.version ?? 0) !== version) return 'conflict'
+        const next = { ...document, _id: id, version: version + 1 }
+        return writer.write(this.#name, record, current, next) === undefined ? 'conflict' : 'written'
+      })
     })
   }
 
@@ -121,7 +136,7 @@ export class LmdbCollection<T extends object> implements Collection<T> {
     current: Stored | undefined,
     next: T & Stored,
   ): { status: 'written'; document: T & Stored } | { status: 'conflict' } {
-    const document = writer.write<T>(this.#name, record, current, next)
-    return document === undefined ? { status: 'conflict' } : { status: 'written', document }
+    const encoded = writer.write(this.#name, record, current, next)
+    return encoded === undefined ? { status: 'conflict' } : { status: 'written', document: storedOf<T>(encoded) }
   }
 }

@@ -5,8 +5,8 @@ import { StoreError } from '../../kernel/errors.ts'
 import { commitCause, corrupt, newer, toStoreError } from './lmdb-errors.ts'
 import { checkLmdbHeader } from './lmdb-header.ts'
 
-/** Version of everything this adapter keeps; raised when an older program could no longer read it. */
-export const STORE_FORMAT_VERSION = 1
+/** Version of everything this adapter keeps; raised when an older program could no longer read it. 2: documents may hold bytes. */
+export const STORE_FORMAT_VERSION = 2
 
 const BINARY = { encoding: 'binary', keyEncoding: 'binary', cache: false } as const
 const DATABASES_MAX = 4
@@ -124,5 +124,6 @@ export class LmdbStore {
     const version = typeof format === 'object' && format !== null && 'version' in format ? format.version : undefined
     if (!Number.isInteger(version)) throw corrupt(`the documents store in ${this.directory} does not say its format`)
     if (Number(version) > STORE_FORMAT_VERSION) throw newer(this.directory)
+    if (Number(version) < STORE_FORMAT_VERSION) this.meta.putSync(FORMAT_KEY, { version: STORE_FORMAT_VERSION })
   }
 }

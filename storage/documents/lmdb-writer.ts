@@ -1,10 +1,13 @@
 import type { DocumentsConfig } from './config.ts'
-import { decodeDocument, encodeDocument } from './document-codec.ts'
-import type { Stored } from './documents.ts'
+import { decodeDocument, encodeDocument, type EncodedDocument } from './document-codec.ts'
+import type { IndexSpec, Stored } from './documents.ts'
 import { idBytes, indexEntries } from './index-entries.ts'
 import { entryKey, numbered, ownerOfAny, readCollection, writeCollection, type CollectionRecord } from './lmdb-catalogue.ts'
 import { corrupt } from './lmdb-errors.ts'
 import type { LmdbStore } from './lmdb-store.ts'
+
+/** Memory for one document at a time; grows with the largest. */
+const SCRATCH_BYTES = 16_384
 
 /** Removals and additions of one document in one index. */
 interface IndexChange {
@@ -19,6 +22,7 @@ interface IndexChange {
 export class LmdbWriter {
   readonly #store: LmdbStore
   readonly #config: DocumentsConfig
+  #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
 
   constructor(store: LmdbStore, config: DocumentsConfig) {
     this.#store = store
@@ -31,24 +35,33 @@ export class LmdbWriter {
     return readDocument<T>(this.#store, collection, id, bytes)
   }
 
+  /** As `read`, without copying the document's bytes: they hold until the next read. */
+  glance<T extends object>(collection: string, record: CollectionRecord, id: string): (T & Stored) | undefined {
+    const bytes = this.#store.documents.getBinaryFast(numbered(record.number, idBytes(id)))
+    if (bytes === undefined) return undefined
+    // It is the start of a larger buffer whose length was written over: only a view has the right one.
+    return readDocument<T>(this.#store, collection, id, bytes.subarray(0, bytes.length))
+  }
+
+  readonly #room = (sizeBytes: number): Buffer => {
+    if (sizeBytes > this.#scratch.length) this.#scratch = Buffer.allocUnsafeSlow(sizeBytes * 2)
+    return this.#scratch.subarray(0, sizeBytes)
+  }
+
   record(collection: string): CollectionRecord {
     return readCollection(this.#store, collection)
   }
 
   /** Stores `next` in the place of `previous`; undefined when a unique key belongs to another document. Answers what was stored. */
-  write<T extends object>(
-    collection: string,
-    record: CollectionRecord,
-    previous: Stored | undefined,
-    next: T & Stored,
-  ): (T & Stored) | undefined {
+  write(collection: string, record: CollectionRecord, previous: Stored | undefined, next: Stored): EncodedDocument | undefined {
     const id = next._id
-    const { bytes, text } = encodeDocument(next, this.#config.documentBytesMax)
-    const stored = JSON.parse(text) as T & Stored
+    // Within a transaction LMDB copies what it is given before it returns.
+    const encoded = encodeDocument(next, this.#config.documentBytesMax, this.#room)
     const notPlain: string[] = []
     const changes: IndexChange[] = []
     for (const index of record.indexes) {
-      const entries = indexEntries(index, stored, this.#config.indexEntriesMax)
+      if (previous !== undefined && sameScalars(index, previous, next)) continue
+      const entries = indexEntries(index, next, this.#config.indexEntriesMax)
       const before = previous === undefined ? [] : indexEntries(index, previous, this.#config.indexEntriesMax).keys
       const add = without(entries.keys, before)
       if (index.unique === true && ownerOfAny(this.#store, index, add, id) !== undefined) return undefined
@@ -59,9 +72,9 @@ export class LmdbWriter {
       })
     }
     for (const change of changes) this.#apply(change, id)
-    this.#store.documents.putSync(numbered(record.number, idBytes(id)), bytes)
+    this.#store.documents.putSync(numbered(record.number, idBytes(id)), encoded.bytes)
     if (notPlain.length > 0) this.#markNotPlain(collection, record, notPlain)
-    return stored
+    return encoded
   }
 
   remove(record: CollectionRecord, document: Stored): void {
@@ -89,6 +102,14 @@ export function readDocument<T extends object>(store: LmdbStore, collection: str
   if (document === undefined || document._id !== id)
     throw corrupt(`document ${id} of collection ${collection} in ${store.directory} is damaged`)
   return document
+}
+
+/** Do both documents have the same single values at the index's paths, seen without a walk? Then its entries stay. */
+function sameScalars(index: IndexSpec, previous: Stored, next: Stored): boolean {
+  return index.paths.every((path) => {
+    const before = (previous as unknown as Record<string, unknown>)[path]
+    return typeof before !== 'object' && before !== undefined && before === (next as unknown as Record<string, unknown>)[path]
+  })
 }
 
 function without(keys: readonly Buffer[], others: readonly Buffer[]): Buffer[] {

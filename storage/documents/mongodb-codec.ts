@@ -1,6 +1,6 @@
-import { BSON, type Document } from 'mongodb'
+import { Binary, BSON, type Document } from 'mongodb'
 import { InvalidInputError } from '../../kernel/errors.ts'
-import { documentText } from './document-codec.ts'
+import { documentParts, storedOf } from './document-codec.ts'
 import type { Stored } from './documents.ts'
 
 /*
@@ -37,12 +37,12 @@ export interface PreparedDocument {
 
 /** Throws InvalidInputError for what JSON cannot say and for documents of more than `bytesMax`. */
 export function prepareDocument(document: Stored, token: string, bytesMax: number): PreparedDocument {
-  const text = documentText(document, bytesMax)
-  const stored = JSON.parse(text) as Stored
+  const parts = documentParts(document, bytesMax)
+  const stored = storedOf(parts)
   const escaped = escapeObject(stored, true)
   const server: ServerDocument =
     escaped === stored ? { ...stored, _write: token } : { ...(escaped as Stored), _write: token, _escaped: true }
-  if (text.length > BSON_BYTES_MAX / 8 && BSON.calculateObjectSize(server) > BSON_BYTES_MAX)
+  if (parts.text.length + parts.binaryBytes > BSON_BYTES_MAX / 8 && BSON.calculateObjectSize(server) > BSON_BYTES_MAX)
     throw new InvalidInputError(`document ${document._id} has more than ${BSON_BYTES_MAX} bytes as BSON, which MongoDB does not store`)
   return { stored, server }
 }
@@ -50,6 +50,7 @@ export function prepareDocument(document: Stored, token: string, bytesMax: numbe
 /** The document that was prepared. */
 export function restoreDocument<T extends object>(server: ServerDocument): T & Stored {
   const { _write, _escaped, ...document } = server
+  for (const [name, value] of Object.entries(document)) if (value instanceof Binary) document[name] = value.value()
   return (_escaped === true ? unescapeValue(document) : document) as T & Stored
 }
 
@@ -75,7 +76,7 @@ export function escapePath(path: string): string {
 /** Any JSON value below the document itself. The same value when nothing in it needs escaping. */
 export function escapeValue(value: unknown): unknown {
   if (typeof value === 'string') return escapeText(value)
-  if (typeof value !== 'object' || value === null) return value
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
   if (!Array.isArray(value)) return escapeObject(value, false)
   const items: unknown[] = value.map(escapeValue)
   return items.some((item, i) => item !== value[i]) ? items : value
@@ -100,7 +101,7 @@ function escapeUnits(text: string): string {
 
 function unescapeValue(value: unknown): unknown {
   if (typeof value === 'string') return unescapeText(value)
-  if (typeof value !== 'object' || value === null) return value
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
   if (Array.isArray(value)) return value.map(unescapeValue)
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [unescapeText(name), unescapeValue(item)]))
 }

@@ -1,6 +1,6 @@
 import type { Collection as ServerCollection } from 'mongodb'
 import { ConflictError } from '../../kernel/errors.ts'
-import type { Collection, Filter, FindOptions, Stored, Update, WriteResult } from './documents.ts'
+import type { Collection, Filter, FindOptions, Save, Stored, Update, WriteResult } from './documents.ts'
 import { idBytes } from './index-entries.ts'
 import { escapeText, restoreDocument, type ServerDocument } from './mongodb-codec.ts'
 import type { MongodbConnection } from './mongodb-connection.ts'
@@ -81,6 +81,14 @@ export class MongodbCollection<T extends object> implements Collection<T> {
       written,
       taken: () => CONFLICT,
     })
+  }
+
+  async saveMany(saves: readonly Save<T>[]): Promise<('written' | 'conflict')[]> {
+    // The writer gathers them into batches.
+    const results = await Promise.all(
+      saves.map(({ id, version, document }) => (version === 0 ? this.insert(id, document) : this.replace(id, version, document))),
+    )
+    return results.map(({ status }) => (status === 'written' ? 'written' : 'conflict'))
   }
 
   async update(id: string, update: Update, version?: number): Promise<WriteResult<T>> {

@@ -1,4 +1,4 @@
-import { StoreError } from '../../kernel/errors.ts'
+import { StoreError } from './errors.ts'
 
 /** Grows as it is written: variable-length unsigned integers (7 bits a byte), doubles and length-prefixed UTF-8. */
 export class ByteWriter {
@@ -19,17 +19,37 @@ export class ByteWriter {
     this.#reserve(8)
     this.#length = this.#buffer.writeDoubleLE(value, this.#length)
   }
+  /** Four bytes, little-endian. */
+  uint32(value: number): void {
+    this.#reserve(4)
+    this.#length = this.#buffer.writeUInt32LE(value, this.#length)
+  }
   text(value: string): void {
-    const sizeBytes = Buffer.byteLength(value)
-    this.integer(sizeBytes)
-    this.#reserve(sizeBytes)
+    this.integer(Buffer.byteLength(value))
+    this.characters(value)
+  }
+  /** UTF-8 without its length. */
+  characters(value: string): void {
+    // Three bytes for each UTF-16 unit at most.
+    this.#reserve(value.length * 3)
     this.#length += this.#buffer.write(value, this.#length)
   }
-  /** A copy of what was written; the writer starts again. */
-  take(): Uint8Array {
-    const bytes = Uint8Array.prototype.slice.call(this.#buffer, 0, this.#length)
+  bytes(value: Uint8Array): void {
+    this.#reserve(value.byteLength)
+    this.#buffer.set(value, this.#length)
+    this.#length += value.byteLength
+  }
+  /** Bytes written so far. */
+  get length(): number {
+    return this.#length
+  }
+  /** What was written, in the writer's own memory: it holds until the next `reset` is followed by a write. */
+  view(from = 0, to = this.#length): Uint8Array {
+    return this.#buffer.subarray(from, to)
+  }
+  /** Starts again, and keeps the memory: many states are written without allocating for each. */
+  reset(): void {
     this.#length = 0
-    return bytes
   }
   #reserve(sizeBytes: number): void {
     if (this.#length + sizeBytes <= this.#buffer.length) return
@@ -37,6 +57,13 @@ export class ByteWriter {
     this.#buffer.copy(larger, 0, 0, this.#length)
     this.#buffer = larger
   }
+}
+
+/** What `write` wrote, in memory of its own. */
+export function bytesOf(write: (writer: ByteWriter) => void): Uint8Array {
+  const writer = new ByteWriter()
+  write(writer)
+  return writer.view()
 }
 
 /** Reads what ByteWriter wrote; StoreError STORE_CORRUPT where the bytes end too early. */
@@ -69,6 +96,6 @@ export class ByteReader {
   }
   #need(sizeBytes: number): void {
     if (this.#at + sizeBytes <= this.#buffer.length) return
-    throw new StoreError('STORE_CORRUPT', 'a window state ends too early', { remedy: 'Restore the data folder from a backup.' })
+    throw new StoreError('STORE_CORRUPT', 'a stored state ends too early', { remedy: 'Restore the data folder from a backup.' })
   }
 }
