@@ -43,6 +43,7 @@ export type Rotation = Static<typeof RotationSchema>
 /** A certificate that was issued; kept after it expired, for the record. */
 export const CertificateRecordSchema = Type.Object({
   serial: Type.String({ description: 'upper-case hex without separators, as openssl prints it' }),
+  issuer: Type.String({ description: 'subject key identifier of the CA that signed it, lower-case hex; with the serial it names one certificate' }),
   tenant: Type.String(),
   device: Type.String(),
   state: Type.Union([Type.Literal('valid'), Type.Literal('revoked')]),

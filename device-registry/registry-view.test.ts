@@ -17,7 +17,7 @@ const SERIAL = '0A1B2C'
 async function revoke({ documents, clock }: Stores, serial: string, notAfter: number, isLast = false): Promise<void> {
   const certificates = await documents.collection<CertificateRecord>({ name: CERTIFICATES_COLLECTION, indexes: [] })
   const nowMs = clock.nowMs()
-  const record = { serial, tenant: TENANT, device: 'd1', notBefore: 0, notAfter, issuedAt: 0, revokedAt: nowMs, reason: 'keyCompromise' }
+  const record = { serial, issuer: 'ca', tenant: TENANT, device: 'd1', notBefore: 0, notAfter, issuedAt: 0, revokedAt: nowMs, reason: 'keyCompromise' }
   await certificates.put(serial, { ...record, state: 'revoked', announced: true, isLast, pem: '', door: 'test' })
 }
 

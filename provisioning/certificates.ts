@@ -12,6 +12,7 @@ import type { Clock } from '../kernel/time.ts'
 import type { Collection, Documents, Filter, Stored } from '../storage/documents/documents.ts'
 import type { EventLog } from '../storage/event-log/event-log.ts'
 import type { CrlEntry } from './ca/crl.ts'
+import { issuerKeyIdOf } from './ca/extensions.ts'
 import type { SignedCertificate } from './ca/sign-certificate.ts'
 import { newRotation } from './rotation/rotation-plan.ts'
 
@@ -41,8 +42,12 @@ const SPEC = {
     { name: 'by-device', paths: ['tenant', 'device', 'issuedAt'] },
     { name: 'by-tenant', paths: ['tenant', 'issuedAt'] },
     { name: 'by-state', paths: ['state', 'notAfter'] },
+    { name: 'by-issuer', paths: ['issuer', 'state', 'notAfter'] },
   ],
 } as const
+
+/** Records looked at in one step of naming issuers. */
+const NAMELESS_PAGE = 500
 
 /** Every certificate issued, and its revocation. Needs no CA key, so that any process may list and revoke. */
 export class Certificates implements Service {
@@ -63,6 +68,7 @@ export class Certificates implements Service {
   async start(): Promise<void> {
     if (this.#collection !== undefined) return
     const collection = await this.#options.documents.collection<CertificateRecord>(SPEC)
+    await nameIssuers(collection)
     for (const record of await collection.find({ state: 'revoked', announced: false })) await this.#announce(collection, record)
     this.#collection = collection
   }
@@ -91,6 +97,7 @@ export class Certificates implements Service {
     const issuedAt = this.#options.clock.nowMs()
     const result = await this.#opened().insert(signed.serial, {
       serial: signed.serial,
+      issuer: signed.issuer,
       tenant,
       device,
       state: 'valid',
@@ -162,9 +169,9 @@ export class Certificates implements Service {
     return record.announced ? record : this.#announce(this.#opened(), record)
   }
 
-  /** What a CRL lists: revoked, and not yet expired at `nowMs` for longer than `graceMs`. RFC 5280 §5 */
-  async revoked(nowMs: number, graceMs: number): Promise<CrlEntry[]> {
-    const records = await this.#opened().find({ state: 'revoked', notAfter: { $gte: nowMs - graceMs } })
+  /** What the CRL of a CA lists: revoked, and not yet expired at `nowMs` for longer than `graceMs`. `issuer`: its key id. RFC 5280 §5 */
+  async revoked(issuer: string, nowMs: number, graceMs: number): Promise<CrlEntry[]> {
+    const records = await this.#opened().find({ issuer, state: 'revoked', notAfter: { $gte: nowMs - graceMs } })
     return records.map((record) => ({ serial: record._id, revokedAtMs: record.revokedAt ?? record.issuedAt, reason: reasonOf(record) }))
   }
 
@@ -196,6 +203,15 @@ export class Certificates implements Service {
   #opened(): Collection<CertificateRecord> {
     if (this.#collection === undefined) throw new InternalError('certificates are used before their start or after their stop')
     return this.#collection
+  }
+}
+
+/** Records of before there could be several CAs do not name theirs: their certificates do. */
+async function nameIssuers(collection: Collection<CertificateRecord>): Promise<void> {
+  for (;;) {
+    const nameless = await collection.find({ issuer: null }, { limit: NAMELESS_PAGE })
+    for (const { _id, pem } of nameless) await collection.update(_id, { $set: { issuer: issuerKeyIdOf(pem) ?? '' } })
+    if (nameless.length < NAMELESS_PAGE) return
   }
 }
 

@@ -6,10 +6,11 @@ import type { Clock } from '../../kernel/time.ts'
 import { daysMs, type ProvisioningConfig } from '../config.ts'
 import { encodeCrl, type CrlContent } from './crl.ts'
 import { deviceExtensions, keyIdentifier, serverExtensions, type LeafExtensions } from './extensions.ts'
+import { issuingCa, type IssuingCa } from './issuing-ca.ts'
 import { PKI_FILES } from './make-pki.ts'
 import { openPki, type Pki } from './pki-folder.ts'
 import type { ServerSigner } from './server-signer.ts'
-import { signCertificate, subjectOf, type SignedCertificate, type SubjectName } from './sign-certificate.ts'
+import { signCertificate, type SignedCertificate, type SubjectName } from './sign-certificate.ts'
 import { validity } from './validity.ts'
 
 export interface CertificateAuthorityOptions {
@@ -34,10 +35,8 @@ export interface DeviceCertificateRequest {
 /** The CAs, and what every signature needs of them, worked out once. */
 interface Opened extends Pki {
   caPem: string
-  /** Subject of the issuing CA. */
-  name: ReturnType<typeof subjectOf>
-  /** Subject key identifier of the issuing CA, hex. */
-  keyId: string
+  /** Every CA that has signed leaves, oldest first; the last one signs new ones. */
+  issuers: readonly [IssuingCa, ...IssuingCa[]]
 }
 
 /** Signs: device and server certificates and CRLs, with the issuing CA. Who may have a certificate is decided before. */
@@ -64,8 +63,8 @@ export class CertificateAuthority implements Service, ServerSigner {
       },
       log,
     )
-    const keyId = keyIdentifier(pki.issuing.publicKey.export({ format: 'der', type: 'spki' }))
-    this.#opened = { ...pki, caPem: pki.root.toString() + pki.issuing.toString(), name: subjectOf(pki.issuing), keyId }
+    const issuers: Opened['issuers'] = [issuingCa('issuing', pki.issuing, pki.issuingKey)]
+    this.#opened = { ...pki, caPem: pki.root.toString() + pki.issuing.toString(), issuers }
   }
 
   /** Forgets the keys. */
@@ -79,6 +78,10 @@ export class CertificateAuthority implements Service, ServerSigner {
   }
   get issuing(): X509Certificate {
     return this.#pki.issuing
+  }
+  /** Every CA that has signed leaves, oldest first: each signs a CRL and OCSP answers of its own. */
+  get issuers(): readonly [IssuingCa, ...IssuingCa[]] {
+    return this.#pki.issuers
   }
   /** PEM of the issuing CA, sent by listeners behind the leaf. */
   get issuingPem(): string {
@@ -107,10 +110,15 @@ export class CertificateAuthority implements Service, ServerSigner {
     return this.#sign(subject, publicKey, daysMs(this.#options.config.serverLifetimeDays), serverExtensions(this.#leaf(publicKey), names))
   }
 
-  /** A CRL of this issuing CA, DER. */
-  signCrl(content: CrlContent): Buffer {
-    const { name, keyId, issuingKey } = this.#pki
-    return encodeCrl(content, { name: new Uint8Array(name.toArrayBuffer()), keyId, key: issuingKey })
+  /** A CRL of one of our CAs, DER. It may list only what that CA signed. */
+  signCrl(content: CrlContent, issuer: IssuingCa): Promise<Buffer> {
+    return encodeCrl(content, issuer)
+  }
+
+  /** Who signs leaves now. */
+  get #current(): IssuingCa {
+    const { issuers } = this.#pki
+    return issuers.at(-1) ?? issuers[0]
   }
 
   #sign(
@@ -119,25 +127,24 @@ export class CertificateAuthority implements Service, ServerSigner {
     lifetimeMs: number,
     extensions: ReturnType<typeof deviceExtensions>,
   ): Promise<SignedCertificate> {
-    const { issuing, issuingKey, name } = this.#pki
+    const issuer = this.#current
     const { clock, config } = this.#options
     return signCertificate({
       subject,
-      issuer: name,
+      issuer,
       publicKey,
-      signingKey: issuingKey,
       validity: validity({
         nowMs: clock.nowMs(),
         lifetimeMs,
         backdateMs: config.backdateMs,
-        issuerNotAfterMs: Date.parse(issuing.validTo),
+        issuerNotAfterMs: Date.parse(issuer.certificate.validTo),
       }),
       extensions,
     })
   }
 
   #leaf(publicKey: Uint8Array): LeafExtensions {
-    return { subjectKeyId: keyIdentifier(publicKey), issuerKeyId: this.#pki.keyId, pkiUrl: this.#options.pkiUrl() }
+    return { subjectKeyId: keyIdentifier(publicKey), issuerKeyId: this.#current.keyId, pkiUrl: this.#options.pkiUrl() }
   }
 
   get #pki(): Opened {

@@ -1,6 +1,6 @@
 import { CRL_REASONS, type CrlReason } from '../../contracts/certificate.ts'
-import type { CaKey } from './ca-key.ts'
 import { bitString, enumerated, explicit, implicitPrimitive, integerFromHex, objectIdentifier, octetString, sequence, time } from './der.ts'
+import type { Signer } from './keys/key-store.ts'
 
 export interface CrlEntry {
   /** Hex. */
@@ -22,17 +22,16 @@ export interface CrlIssuer {
   name: Uint8Array
   /** Subject key identifier, hex. */
   keyId: string
-  key: CaKey
+  key: Signer
 }
 
-const ECDSA_WITH_SHA256 = sequence(objectIdentifier('1.2.840.10045.4.3.2'))
 const AUTHORITY_KEY_IDENTIFIER = objectIdentifier('2.5.29.35')
 const CRL_NUMBER = objectIdentifier('2.5.29.20')
 const REASON_CODE = objectIdentifier('2.5.29.21')
 const VERSION_2 = integerFromHex('01')
 
 /** A full CRL, version 2, DER. RFC 5280 §5.1 */
-export function encodeCrl(content: CrlContent, issuer: CrlIssuer): Buffer {
+export async function encodeCrl(content: CrlContent, issuer: CrlIssuer): Promise<Buffer> {
   // §5.1.2.6: with nothing revoked the list must be absent, not empty.
   const revoked = content.entries.length === 0 ? [] : [sequence(...content.entries.map(encodeEntry))]
   const authorityKey = sequence(implicitPrimitive(0, Buffer.from(issuer.keyId, 'hex')))
@@ -40,16 +39,17 @@ export function encodeCrl(content: CrlContent, issuer: CrlIssuer): Buffer {
     sequence(AUTHORITY_KEY_IDENTIFIER, octetString(authorityKey)), // §5.2.1
     sequence(CRL_NUMBER, octetString(integerFromHex(content.number.toString(16)))), // §5.2.3
   )
+  const { signatureAlgorithm } = issuer.key
   const toBeSigned = sequence(
     VERSION_2,
-    ECDSA_WITH_SHA256,
+    signatureAlgorithm,
     issuer.name,
     time(content.thisUpdateMs),
     time(content.nextUpdateMs),
     ...revoked,
     explicit(0, extensions),
   )
-  return sequence(toBeSigned, ECDSA_WITH_SHA256, bitString(issuer.key.sign(toBeSigned)))
+  return sequence(toBeSigned, signatureAlgorithm, bitString(await issuer.key.sign(toBeSigned)))
 }
 
 function encodeEntry(entry: CrlEntry): Buffer {

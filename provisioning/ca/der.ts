@@ -31,6 +31,8 @@ export function integerFromHex(hex: string): Buffer {
   return element(0x02, (minimal[0] as number) > 0x7f ? Buffer.concat([Buffer.from([0]), minimal]) : minimal)
 }
 
+export const NULL = element(0x05, new Uint8Array())
+
 export function enumerated(value: number): Buffer {
   return element(0x0a, Buffer.from([value]))
 }

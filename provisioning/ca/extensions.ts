@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, type X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { deviceUri } from '../../contracts/device-identity.ts'
 import { x509 } from './x509.ts'
@@ -12,6 +12,17 @@ const { KeyUsageFlags, ExtendedKeyUsage } = x509
  */
 export function keyIdentifier(subjectPublicKeyInfo: Uint8Array): string {
   return createHash('sha256').update(subjectPublicKeyInfo).digest('hex').slice(0, 40)
+}
+
+/** Subject key identifier of a CA certificate as it says itself, which is what those below it must repeat (RFC 5280 §4.2.1.1); hex. */
+export function keyIdentifierOf(certificate: X509Certificate): string {
+  const said = new x509.X509Certificate(certificate.raw).getExtension(x509.SubjectKeyIdentifierExtension)?.keyId
+  return said?.toLowerCase() ?? keyIdentifier(certificate.publicKey.export({ format: 'der', type: 'spki' }))
+}
+
+/** Key identifier of the CA that signed a certificate, lower-case hex; undefined when it does not say. RFC 5280 §4.2.1.1 */
+export function issuerKeyIdOf(certificate: string | Uint8Array): string | undefined {
+  return new x509.X509Certificate(certificate).getExtension(x509.AuthorityKeyIdentifierExtension)?.keyId?.toLowerCase()
 }
 
 /** RFC 5280 §4.2.1.9 basicConstraints critical in CAs, §4.2.1.3 keyUsage critical, §4.2.1.2 SKI, §4.2.1.1 AKI (a root may omit it). */

@@ -1,9 +1,11 @@
-import { createPublicKey, randomBytes, X509Certificate } from 'node:crypto'
+import { createPrivateKey, createPublicKey, randomBytes, X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
 import { writeFileAtomically } from '../../kernel/files.ts'
-import { newPrivateKeyPem, readCaKey } from './ca-key.ts'
+import { newPrivateKeyPem } from './ca-key.ts'
 import { issuingExtensions, keyIdentifier, rootExtensions } from './extensions.ts'
-import { signCertificate, subjectOf, type SubjectName } from './sign-certificate.ts'
+import { issuingCa } from './issuing-ca.ts'
+import { privateKeySigner } from './keys/private-key-signer.ts'
+import { encodeName, signCertificate, type SubjectName } from './sign-certificate.ts'
 import { validity } from './validity.ts'
 
 /** Files of a PKI folder. `server.pem` is added later, by the server certificate's own keeper. */
@@ -34,16 +36,15 @@ export async function makePki(folder: string, lifetimes: PkiLifetimes): Promise<
   // One installation's CAs must not share a name with another's: verifiers that trust both look issuers up by name.
   const mark = randomBytes(4).toString('hex').toUpperCase()
   const rootKeyPem = await newPrivateKeyPem()
-  const rootKey = await readCaKey(rootKeyPem)
+  const rootKey = privateKeySigner(createPrivateKey(rootKeyPem))
   const rootPublicKey = publicKeyOf(rootKeyPem)
   const rootKeyId = keyIdentifier(rootPublicKey)
   const rootName = caName('Root', mark)
   const { nowMs, backdateMs } = lifetimes
   const root = await signCertificate({
     subject: rootName,
-    issuer: rootName,
+    issuer: { name: encodeName(rootName), keyId: rootKeyId, key: rootKey },
     publicKey: rootPublicKey,
-    signingKey: rootKey,
     validity: validity({ nowMs, backdateMs, lifetimeMs: lifetimes.rootLifetimeMs, issuerNotAfterMs: Infinity }),
     extensions: rootExtensions(rootKeyId),
   })
@@ -51,9 +52,8 @@ export async function makePki(folder: string, lifetimes: PkiLifetimes): Promise<
   const issuingPublicKey = publicKeyOf(issuingKeyPem)
   const issuing = await signCertificate({
     subject: caName('Issuing', mark),
-    issuer: subjectOf(new X509Certificate(root.der)),
+    issuer: issuingCa('root', new X509Certificate(root.der), rootKey),
     publicKey: issuingPublicKey,
-    signingKey: rootKey,
     validity: validity({ nowMs, backdateMs, lifetimeMs: lifetimes.issuingLifetimeMs, issuerNotAfterMs: root.notAfterMs }),
     extensions: issuingExtensions(keyIdentifier(issuingPublicKey), rootKeyId),
   })

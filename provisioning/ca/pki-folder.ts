@@ -1,10 +1,11 @@
-import { randomBytes, X509Certificate } from 'node:crypto'
+import { createPrivateKey, randomBytes, X509Certificate, type KeyObject } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describeError, FleetpulseError, StoreError } from '../../kernel/errors.ts'
 import { syncFolder } from '../../kernel/files.ts'
 import type { Logger } from '../../kernel/log.ts'
-import { readCaKey, type CaKey } from './ca-key.ts'
+import type { Signer } from './keys/key-store.ts'
+import { privateKeySigner } from './keys/private-key-signer.ts'
 import { makePki, PKI_FILES, PKI_FORMAT, type PkiLifetimes } from './make-pki.ts'
 
 /** The CAs as they are on disk, checked against each other. */
@@ -12,7 +13,7 @@ export interface Pki {
   folder: string
   root: X509Certificate
   issuing: X509Certificate
-  issuingKey: CaKey
+  issuingKey: Signer
 }
 
 const UNFINISHED = /^\.pki-[0-9a-f]{16}\.tmp$/
@@ -122,18 +123,20 @@ async function readCertificate(folder: string, name: string): Promise<X509Certif
   }
 }
 
-async function readKeyOf(folder: string, name: string, certificate: X509Certificate, log: Logger): Promise<CaKey> {
+async function readKeyOf(folder: string, name: string, certificate: X509Certificate, log: Logger): Promise<Signer> {
   const pem = await readText(folder, name)
   const { mode } = await stat(join(folder, name))
   if ((mode & 0o077) !== 0) log.warn({ file: join(folder, name) }, 'private key file can be read by other users; set its mode to 0600')
-  let key: CaKey
+  let key: KeyObject
+  let signer: Signer
   try {
-    key = await readCaKey(pem)
+    key = createPrivateKey(pem)
+    signer = privateKeySigner(key)
   } catch (error) {
-    throw corrupt(folder, name, 'is not a readable ECDSA P-256 private key', error)
+    throw corrupt(folder, name, 'is not a readable ECDSA or RSA private key', error)
   }
-  if (!certificate.checkPrivateKey(key.keyObject)) throw corrupt(folder, name, 'does not belong to its certificate')
-  return key
+  if (!certificate.checkPrivateKey(key)) throw corrupt(folder, name, 'does not belong to its certificate')
+  return signer
 }
 
 /** Damage, said in one sentence; what is there stays as it is. */

@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto'
-import type { CaKey } from './ca-key.ts'
+import { bitString, explicit, integerFromHex, sequence, time } from './der.ts'
+import type { Signer } from './keys/key-store.ts'
 import { newSerial } from './serial.ts'
 import type { Validity } from './validity.ts'
 import { x509 } from './x509.ts'
@@ -8,6 +9,8 @@ import { x509 } from './x509.ts'
 export interface SignedCertificate extends Validity {
   /** Upper-case hex without separators. */
   serial: string
+  /** Authority key identifier: the subject key identifier of the CA that signed it, lower-case hex; its own for a root. */
+  issuer: string
   pem: string
   der: Buffer
 }
@@ -19,28 +22,35 @@ export interface CertificateContent {
   subject: SubjectName
   /** DER SubjectPublicKeyInfo of the holder. */
   publicKey: Uint8Array
-  /** The signing CA's name, as its own certificate spells it: names are compared byte for byte. RFC 5280 §7.1 */
-  issuer: InstanceType<typeof x509.Name> | SubjectName
-  signingKey: CaKey
+  /** The signing CA: its name as its own certificate spells it, for names are compared byte for byte (RFC 5280 §7.1), and its key. */
+  issuer: { name: Uint8Array; keyId: string; key: Signer }
   validity: Validity
-  extensions: InstanceType<typeof x509.Extension>[]
+  extensions: readonly InstanceType<typeof x509.Extension>[]
 }
 
-/** Builds and signs one certificate, version 3, ecdsa-with-SHA256. RFC 5280 §4.1 */
+const VERSION_3 = explicit(0, integerFromHex('02'))
+
+/** Builds and signs one certificate, version 3. RFC 5280 §4.1 */
 export async function signCertificate(content: CertificateContent): Promise<SignedCertificate> {
+  const { issuer, validity } = content
   const serial = newSerial()
-  const certificate = await x509.X509CertificateGenerator.create({
-    serialNumber: serial,
-    subject: content.subject,
-    issuer: content.issuer,
-    notBefore: new Date(content.validity.notBeforeMs),
-    notAfter: new Date(content.validity.notAfterMs),
-    publicKey: content.publicKey,
-    signingKey: content.signingKey.webKey,
-    signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
-    extensions: content.extensions,
-  })
-  return { serial, ...content.validity, der: Buffer.from(certificate.rawData), pem: toPem('CERTIFICATE', Buffer.from(certificate.rawData)) }
+  const toBeSigned = sequence(
+    VERSION_3, // §4.1.2.1
+    integerFromHex(serial),
+    issuer.key.signatureAlgorithm, // §4.1.2.3: the same as outside
+    issuer.name,
+    sequence(time(validity.notBeforeMs), time(validity.notAfterMs)),
+    encodeName(content.subject),
+    content.publicKey,
+    explicit(3, sequence(...content.extensions.map((extension) => new Uint8Array(extension.rawData)))),
+  )
+  const der = sequence(toBeSigned, issuer.key.signatureAlgorithm, bitString(await issuer.key.sign(toBeSigned)))
+  return { serial, issuer: issuer.keyId, ...validity, der, pem: toPem('CERTIFICATE', der) }
+}
+
+/** DER Name. RFC 5280 §4.1.2.4 */
+export function encodeName(name: SubjectName): Buffer {
+  return Buffer.from(new x509.Name(name).toArrayBuffer())
 }
 
 /** The subject of a certificate, for use as `issuer`. */

@@ -87,10 +87,11 @@ export class RevocationList implements Service {
     const revision = this.#revision
     const nowMs = clock.nowMs()
     // An entry stays until one CRL was issued after its certificate expired: kept for a CRL lifetime longer. RFC 5280 §5
-    const entries = await certificates.revoked(nowMs, config.crlLifetimeMs)
+    const [issuer] = authority.issuers
+    const entries = await certificates.revoked(issuer.keyId, nowMs, config.crlLifetimeMs)
     const number = await this.#nextNumber(nowMs)
     const content = { number, thisUpdateMs: nowMs, nextUpdateMs: nowMs + config.crlLifetimeMs, entries }
-    const crl = { der: authority.signCrl(content), number, thisUpdateMs: nowMs, nextUpdateMs: content.nextUpdateMs }
+    const crl = { der: await authority.signCrl(content, issuer), number, thisUpdateMs: nowMs, nextUpdateMs: content.nextUpdateMs }
     this.#current = { crl, revision }
     log.info({ number, entries: entries.length }, 'CRL signed')
     return crl
