@@ -5,6 +5,7 @@ import { crossCheckWebhooksConfig, WebhooksConfigSchema } from '../alerts/webhoo
 import { anomalyConfigFaults, AnomalyConfigSchema } from '../anomaly/config.ts'
 import { brokerConfigSchema } from '../broker/config.ts'
 import { ApiConfigSchema } from '../dashboard/api/config.ts'
+import { AuditConfigSchema } from '../device-registry/audit/config.ts'
 import { RegistryConfigSchema } from '../device-registry/config.ts'
 import { IngestConfigSchema } from '../ingest/config.ts'
 import { crossCheckMqttDoorConfig, MqttDoorConfigSchema } from '../ingest/mqtt-door-config.ts'
@@ -122,6 +123,7 @@ export const SECTIONS = {
   alerts: AlertsConfigSchema,
   webhooks: WebhooksConfigSchema,
   registry: RegistryConfigSchema,
+  audit: AuditConfigSchema,
   provisioning: ProvisioningConfigSchema,
   rotation: RotationConfigSchema,
   api: ApiConfigSchema,

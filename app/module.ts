@@ -4,6 +4,9 @@ import type { AnomalyArchive } from '../anomaly/anomaly-archive.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { LabListener } from '../broker/lab-listener.ts'
 import type { ApiServer } from '../dashboard/api/server.ts'
+import type { Checkpoints } from '../device-registry/audit/checkpoints.ts'
+import type { StatementKey } from '../device-registry/audit/statement-key.ts'
+import type { Trail } from '../device-registry/audit/trail.ts'
 import type { Activation } from '../device-registry/activation.ts'
 import type { FollowingRegistryView } from '../device-registry/registry-view.ts'
 import type { Registry } from '../device-registry/registry.ts'
@@ -38,6 +41,9 @@ import type { Target } from './targets.ts'
 export interface Parts {
   documents: Documents
   eventLog: EventLog
+  auditTrail: Trail
+  statementKey: StatementKey
+  auditCheckpoints: Checkpoints
   registry: Registry
   authority: CertificateAuthority
   certificates: Certificates

@@ -6,6 +6,9 @@ import { AnomalyOperator } from '../anomaly/anomaly-operator.ts'
 import { Broker } from '../broker/broker.ts'
 import { LabListener } from '../broker/lab-listener.ts'
 import { ApiServer } from '../dashboard/api/server.ts'
+import { Checkpoints } from '../device-registry/audit/checkpoints.ts'
+import { StatementKey } from '../device-registry/audit/statement-key.ts'
+import { Trail } from '../device-registry/audit/trail.ts'
 import { Activation } from '../device-registry/activation.ts'
 import { FollowingRegistryView } from '../device-registry/registry-view.ts'
 import { Registry } from '../device-registry/registry.ts'
@@ -31,7 +34,7 @@ import { openDocuments, openEventLog, openSeries } from './engines.ts'
 import type { Config } from './config-sections.ts'
 import type { ModuleTable, Parts } from './module.ts'
 import { announceSessions, announceUse } from './sessions.ts'
-import type { Target } from './targets.ts'
+import { TARGETS, type Target } from './targets.ts'
 
 const STORES = ['documents', 'eventLog'] as const
 
@@ -47,9 +50,25 @@ export const MODULES: ModuleTable = {
     needs: [],
     build: (context) => openEventLog(context.config, context),
   },
+  auditTrail: {
+    targets: TARGETS,
+    needs: ['documents'],
+    build: (context, parts) => new Trail({ ...context, ...parts, auditConfig: context.config.audit }),
+  },
+  statementKey: {
+    targets: ['registry'],
+    needs: ['documents'],
+    build: (context, parts) => new StatementKey({ ...context, ...parts }),
+  },
+  auditCheckpoints: {
+    targets: ['registry'],
+    needs: ['documents', 'auditTrail', 'statementKey'],
+    build: (context, parts) =>
+      new Checkpoints({ ...context, ...parts, signer: parts.statementKey, trail: parts.auditTrail, auditConfig: context.config.audit }),
+  },
   registry: {
     targets: ['registry'],
-    needs: STORES,
+    needs: [...STORES, 'auditTrail'],
     build: (context, parts) => new Registry({ ...context, ...parts, registryConfig: context.config.registry }),
   },
   authority: {
@@ -247,12 +266,24 @@ export const MODULES: ModuleTable = {
   },
   api: {
     targets: ['dashboard'],
-    needs: [...STORES, 'series', 'registry', 'certificates', 'enrolmentTokens', 'expiryForecast', 'anomalyArchive', 'alerts', 'webhooks'],
+    needs: [
+      ...STORES,
+      'series',
+      'auditTrail',
+      'registry',
+      'certificates',
+      'enrolmentTokens',
+      'expiryForecast',
+      'anomalyArchive',
+      'alerts',
+      'webhooks',
+    ],
     build: async (context, parts) =>
       new ApiServer({
         ...context,
         ...parts,
         config: context.config.api,
+        auditConfig: context.config.audit,
         adminToken: await openAdminToken(context.dataDirectory),
         alerts: parts.alerts.service,
         webhooks: parts.webhooks.service,

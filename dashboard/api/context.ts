@@ -5,6 +5,8 @@ import type { AlertService } from '../../alerts/alert-service.ts'
 import type { WebhookService } from '../../alerts/webhooks/webhook-service.ts'
 import type { AnomalyArchive } from '../../anomaly/anomaly-archive.ts'
 import type { Action, Principal } from '../../contracts/authorisation.ts'
+import type { AuditConfig } from '../../device-registry/audit/config.ts'
+import type { Trail } from '../../device-registry/audit/trail.ts'
 import type { Registry } from '../../device-registry/registry.ts'
 import type { Logger } from '../../kernel/log.ts'
 import type { Metrics } from '../../kernel/metrics.ts'
@@ -18,6 +20,7 @@ import type { EventLog } from '../../storage/event-log/event-log.ts'
 import type { SeriesStore } from '../../storage/series/series-store.ts'
 import type { ApiConfig } from './config.ts'
 import type { LiveHub } from './live-hub.ts'
+import type { ActDetails } from './request-audit.ts'
 
 /** Where the operator API begins. */
 export const API_PREFIX = '/api/v1'
@@ -48,6 +51,8 @@ export interface ApiServices {
   enrolmentTokens: EnrolmentTokens
   expiryForecast: ExpiryForecast
   operations: Operations
+  auditTrail: Trail
+  auditConfig: AuditConfig
   /** Folder of the built page. */
   webRoot: string
 }
@@ -59,6 +64,8 @@ export interface RouteContext extends ApiServices {
   live: LiveHub
   /** Authenticates and asks the authorisation function; throws AccessError. */
   allow(request: FastifyRequest, action: Action, kind: string, id?: string): Principal
+  /** What a mutating route knows of its act beyond the request; what changed, above all. */
+  tell(request: FastifyRequest, details: ActDetails): void
   /** Items per page for a request's `limit`; `itemsMax` is a bound of the service that is asked. */
   pageSize(limit: number | undefined, itemsMax?: number): number
 }

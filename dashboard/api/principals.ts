@@ -62,9 +62,13 @@ export class Principals {
     return id
   }
 
-  close(request: FastifyRequest): void {
+  /** Ends the browser's session; answers whose it was. */
+  close(request: FastifyRequest): Principal | undefined {
     const id = cookieOf(request)
-    if (id !== undefined) this.#sessions.delete(hash(id))
+    if (id === undefined) return undefined
+    const session = this.#sessions.get(hash(id))
+    this.#sessions.delete(hash(id))
+    return session?.principal
   }
 
   #refuseFlood(address: string): void {

@@ -5,6 +5,7 @@ import { fastify, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { AddressInfo } from 'node:net'
 import { describeError, EnvironmentError } from '../../kernel/errors.ts'
+import { newId } from '../../kernel/ids.ts'
 import type { Service } from '../../kernel/service.ts'
 import { openApiDocument } from './openapi.ts'
 import { API_PREFIX, type Api, type ApiServices, type RouteContext } from './context.ts'
@@ -12,10 +13,13 @@ import { idempotency } from './idempotency.ts'
 import { LiveHub } from './live-hub.ts'
 import { RouteMethods } from './methods.ts'
 import { Principals, requireRight } from './principals.ts'
+import { RefusalLog } from './refusal-log.ts'
+import { RequestAudit } from './request-audit.ts'
 import { problemHandler, ProblemSchema, sendProblem } from './problem.ts'
 import { validatorCompiler } from './validation.ts'
 import { alertRoutes } from './routes/alerts.ts'
 import { anomalyRoutes } from './routes/anomalies.ts'
+import { auditRoutes } from './routes/audit.ts'
 import { certificateRoutes } from './routes/certificates.ts'
 import { deviceTypeRoutes } from './routes/device-types.ts'
 import { deviceLifeRoutes } from './routes/device-life.ts'
@@ -93,6 +97,7 @@ export async function buildServer(services: ApiServices, live: LiveHub): Promise
     // Schemas bound the length of parameters and answer 400; the router's own answer would be another kind of error.
     routerOptions: { maxParamLength: REQUEST_HEAD_BYTES_MAX },
     exposeHeadRoutes: true,
+    genReqId: ({ headers }) => correlationIdOf(headers['x-correlation-id']) ?? newId(services.clock.nowMs()),
     // What the router itself refuses, a broken escape in the path for instance.
     frameworkErrors: (error, request, reply) => void handleProblem(error, request, reply),
   })
@@ -106,17 +111,23 @@ export async function buildServer(services: ApiServices, live: LiveHub): Promise
   })
   await server.register(swagger, openApiDocument())
   const principals = new Principals(services)
+  const { auditConfig, clock } = services
+  const refusals = new RefusalLog({ trail: services.auditTrail, clock, log, windowMs: auditConfig.refusalWindowMs, kindsMax: auditConfig.refusalKindsMax })
+  const audit = new RequestAudit(services.auditTrail, refusals)
+  server.addHook('onClose', () => audit.stop())
   const context: RouteContext = {
     ...services,
     live,
     allow: (request, action, kind, id) => {
       const principal = principals.authenticate(request)
+      audit.know(request, principal)
       requireRight(principal, action, kind, id)
       return principal
     },
+    tell: (request, details) => audit.tell(request, details),
     pageSize: (limit, itemsMax = config.pageItemsMax) => Math.min(limit ?? config.pageItemsDefault, config.pageItemsMax, itemsMax),
   }
-  await server.register((scope) => apiRoutes(scope.withTypeProvider<TypeBoxTypeProvider>() as Api, context, principals), { prefix: API_PREFIX })
+  await server.register((scope) => apiRoutes(scope.withTypeProvider<TypeBoxTypeProvider>() as Api, { context, principals, audit }), { prefix: API_PREFIX })
   operationRoutes(server, services.operations)
   server.get('/openapi.json', { schema: { hide: true } }, () => server.swagger())
   await server.register(fastifyStatic, { root: services.webRoot, wildcard: false, cacheControl: false })
@@ -133,12 +144,20 @@ export async function buildServer(services: ApiServices, live: LiveHub): Promise
   return server
 }
 
-async function apiRoutes(api: Api, context: RouteContext, principals: Principals): Promise<void> {
+interface ApiParts {
+  context: RouteContext
+  principals: Principals
+  audit: RequestAudit
+}
+
+async function apiRoutes(api: Api, { context, principals, audit }: ApiParts): Promise<void> {
   // Before the body is read: who is not known may not make us read it. What they may do, each route asks itself.
   api.addHook('onRequest', async (request) => {
-    if (request.routeOptions.url !== `${API_PREFIX}/session`) principals.authenticate(request)
+    if (request.routeOptions.url !== `${API_PREFIX}/session`) audit.know(request, principals.authenticate(request))
   })
+  audit.settleWith(api)
   await idempotency(api, context)
+  audit.enterWith(api)
   sessionRoutes(api, context, principals)
   deviceRoutes(api, context)
   deviceLifeRoutes(api, context)
@@ -149,10 +168,16 @@ async function apiRoutes(api: Api, context: RouteContext, principals: Principals
   ledgerRoutes(api, context)
   anomalyRoutes(api, context)
   alertRoutes(api, context)
+  auditRoutes(api, context)
   webhookRoutes(api, context)
   certificateRoutes(api, context)
   enrolmentTokenRoutes(api, context)
   liveRoutes(api, context)
+}
+
+/** A caller's own id for what belongs together, where it is fit for logs. */
+function correlationIdOf(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(header) ? header : undefined
 }
 
 function listenError(error: unknown, host: string, port: number): EnvironmentError {

@@ -16,6 +16,7 @@ const ABOUT: Record<keyof typeof SECTIONS, string> = {
   alerts: 'How anomalies become alerts, and how long alerts are kept.',
   webhooks: 'Where webhooks may go, how they are retried, and how many go at once.',
   registry: 'Devices, their types, and what the doors know of them.',
+  audit: 'The audit trail: how entries become durable, how its end is signed, and when old entries are cut.',
   provisioning: 'Certificates, the doors to them, and the two listeners that serve devices and verifiers over HTTP.',
   rotation: 'When device certificates are due for renewal, when they are late, and when what they replaced is revoked.',
   api: 'The operator API, the page and the live stream.',

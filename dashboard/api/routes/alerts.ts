@@ -42,20 +42,35 @@ export function alertRoutes(api: Api, context: RouteContext): void {
   })
   api.post('/alerts/:id/ack', { schema: { summary: 'Acknowledge: somebody looks after it', tags, params: IdSchema, body: CommandBody, response: answers } }, async (request, reply) => {
     const principal = context.allow(request, 'write', 'alerts', request.params.id)
-    return answer(reply, await context.alerts.acknowledge(principal, commandOf(request, request.params.id, request.body?.note)))
+    const command = commandOf(request, request.params.id, request.body?.note)
+    return answer(reply, await told(context, request, command, () => context.alerts.acknowledge(principal, command)))
   })
   api.post('/alerts/:id/resolve', { schema: { summary: 'Resolve: it is over', tags, params: IdSchema, body: CommandBody, response: answers } }, async (request, reply) => {
     const principal = context.allow(request, 'write', 'alerts', request.params.id)
-    return answer(reply, await context.alerts.resolve(principal, commandOf(request, request.params.id, request.body?.note)))
+    const command = commandOf(request, request.params.id, request.body?.note)
+    return answer(reply, await told(context, request, command, () => context.alerts.resolve(principal, command)))
   })
   api.post(
     '/alerts/:id/silence',
     { schema: { summary: 'No notices until a time', tags, params: IdSchema, body: Type.Object({ until: Type.Integer({ description: 'epoch ms' }), note: NoteSchema }, { additionalProperties: false }), response: answers } },
     async (request, reply) => {
       const principal = context.allow(request, 'write', 'alerts', request.params.id)
-      return answer(reply, await context.alerts.silence(principal, { ...commandOf(request, request.params.id, request.body.note), untilMs: request.body.until }))
+      const command = { ...commandOf(request, request.params.id, request.body.note), untilMs: request.body.until }
+      return answer(reply, await told(context, request, command, () => context.alerts.silence(principal, command)))
     },
   )
+}
+
+/** Does it, and leaves for the audit trail what became of the alert. */
+async function told(context: RouteContext, request: FastifyRequest, { id, note }: AlertCommand, act: () => Promise<AlertView>): Promise<AlertView> {
+  const before = stateOf(await context.alerts.get(context.allow(request, 'write', 'alerts', id), id))
+  const view = await act()
+  context.tell(request, { device: view.device, before, after: stateOf(view), ...(note === undefined ? {} : { why: note }) })
+  return view
+}
+
+function stateOf({ state, silencedUntil }: AlertView) {
+  return { state, silencedUntil }
 }
 
 function commandOf(request: FastifyRequest, id: string, note: string | undefined): AlertCommand {

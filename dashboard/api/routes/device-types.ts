@@ -36,6 +36,7 @@ export function deviceTypeRoutes(api: Api, context: RouteContext): void {
     async (request, reply) => {
       const { tenant } = context.allow(request, 'write', 'device-types')
       const created = await context.registry.createType(tenant, inputOf(request.body.id, request.body))
+      context.tell(request, { after: created })
       return reply.code(201).header('location', `/api/v1/device-types/${created.id}`).header('etag', etagOf(created.version)).send(created)
     },
   )
@@ -44,7 +45,9 @@ export function deviceTypeRoutes(api: Api, context: RouteContext): void {
     { schema: { summary: 'Replace a device type\'s definition', tags, params: IdSchema, body: Type.Object(DEFINITION, { additionalProperties: false }), response: answers } },
     async (request, reply) => {
       const { tenant } = context.allow(request, 'write', 'device-types', request.params.id)
+      const before = await context.registry.getType(tenant, request.params.id)
       const updated = await context.registry.updateType(tenant, inputOf(request.params.id, request.body), expectedVersion(request))
+      context.tell(request, { before, after: updated })
       reply.header('etag', etagOf(updated.version))
       return updated
     },

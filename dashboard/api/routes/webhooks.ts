@@ -74,6 +74,7 @@ function endpointRoutes(api: Api, context: RouteContext): void {
     async (request, reply) => {
       const principal = context.allow(request, 'write', 'webhooks')
       const { endpoint, secret } = await webhooks.create(principal, request.body)
+      context.tell(request, { subject: { kind: 'webhook', id: endpoint.id }, after: plain(endpoint) })
       return reply.code(201).header('location', `/api/v1/webhooks/${endpoint.id}`).header('etag', etagOf(endpoint.version)).send({ endpoint: plain(endpoint), secret: secret.reveal() })
     },
   )
@@ -88,14 +89,18 @@ function endpointRoutes(api: Api, context: RouteContext): void {
     { schema: { summary: 'Change an endpoint; enabling forgets why it was disabled', tags, params: IdSchema, body: Type.Object({ url: Type.Optional(UrlSchema), ...SETTINGS }, { additionalProperties: false }), response: answers } },
     async (request, reply) => {
       const principal = context.allow(request, 'write', 'webhooks', request.params.id)
+      const before = plain(await webhooks.get(principal, request.params.id))
       const endpoint = await webhooks.update(principal, request.params.id, request.body, expectedVersion(request))
+      context.tell(request, { before, after: plain(endpoint) })
       reply.header('etag', etagOf(endpoint.version))
       return plain(endpoint)
     },
   )
   api.delete('/webhooks/:id', { schema: { summary: 'Remove an endpoint and its delivery log', tags, params: IdSchema, response: { 204: Type.Null(), ...problemResponses() } } }, async (request, reply) => {
     const principal = context.allow(request, 'write', 'webhooks', request.params.id)
+    const before = plain(await webhooks.get(principal, request.params.id))
     await webhooks.delete(principal, request.params.id, expectedVersion(request))
+    context.tell(request, { before })
     return reply.code(204).send(null)
   })
   api.post(
@@ -112,6 +117,7 @@ function endpointRoutes(api: Api, context: RouteContext): void {
     async (request) => {
       const principal = context.allow(request, 'write', 'webhooks', request.params.id)
       const { endpoint, secret } = await webhooks.rotateSecret(principal, request.params.id, request.body.keepOldMs)
+      context.tell(request, { after: { keepOldMs: request.body.keepOldMs } })
       return { endpoint: plain(endpoint), secret: secret.reveal() }
     },
   )
@@ -138,6 +144,7 @@ function deliveryRoutes(api: Api, context: RouteContext): void {
     { schema: { summary: 'Send a delivery again', tags, params: DeliveryIdSchema, response: { 202: DeliverySchema, ...problemResponses() } } },
     async (request, reply) => {
       const principal = context.allow(request, 'write', 'webhooks')
+      context.tell(request, { subject: { kind: 'webhook-delivery', id: request.params.deliveryId } })
       return reply.code(202).send(await webhooks.replay(principal, request.params.deliveryId))
     },
   )
@@ -146,6 +153,7 @@ function deliveryRoutes(api: Api, context: RouteContext): void {
     { schema: { summary: 'Send a delivery of this endpoint again', tags, params: Type.Intersect([IdSchema, DeliveryIdSchema]), response: { 202: DeliverySchema, ...problemResponses() } } },
     async (request, reply) => {
       const principal = context.allow(request, 'write', 'webhooks', request.params.id)
+      context.tell(request, { subject: { kind: 'webhook-delivery', id: request.params.deliveryId } })
       return reply.code(202).send(await webhooks.replayDelivery(principal, request.params.id, request.params.deliveryId))
     },
   )

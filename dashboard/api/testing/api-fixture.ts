@@ -9,6 +9,8 @@ import { WebhooksConfigSchema } from '../../../alerts/webhooks/config.ts'
 import { Webhooks } from '../../../alerts/webhooks/webhooks.ts'
 import { AnomalyArchive } from '../../../anomaly/anomaly-archive.ts'
 import { TOPICS } from '../../../contracts/topics.ts'
+import { auditConfig, type AuditConfig } from '../../../device-registry/audit/config.ts'
+import { Trail } from '../../../device-registry/audit/trail.ts'
 import { Registry } from '../../../device-registry/registry.ts'
 import { silentLogger } from '../../../kernel/log.ts'
 import { Metrics } from '../../../kernel/metrics.ts'
@@ -56,7 +58,7 @@ export class ApiFixture {
     this.#close = close
   }
 
-  static async open(changes: Partial<ApiConfig> = {}): Promise<ApiFixture> {
+  static async open(changes: Partial<ApiConfig> = {}, auditChanges: Partial<AuditConfig> = {}): Promise<ApiFixture> {
     const folder = await mkdtemp(join(tmpdir(), 'fleetpulse-api-'))
     const webRoot = join(folder, 'web')
     await mkdir(webRoot)
@@ -71,6 +73,7 @@ export class ApiFixture {
     const series = await openStore(join(folder, 'series'))
     const stores = { ...common, documents, eventLog }
     const provisioning = defaultsOf(ProvisioningConfigSchema)
+    const auditTrail = new Trail(stores)
     const registry = new Registry(stores)
     const authority = new CertificateAuthority({ ...common, dataDir: folder, config: provisioning, pkiUrl: () => 'http://localhost' })
     const certificates = new Certificates(stores)
@@ -79,11 +82,12 @@ export class ApiFixture {
     const anomalies = new AnomalyArchive({ ...stores, anomaliesMax: 1_000 })
     const alerts = new Alerts({ ...stores, config: defaultsOf(AlertsConfigSchema) })
     const webhooks = new Webhooks({ ...stores, config: defaultsOf(WebhooksConfigSchema, { allowHttp: true, allowPrivateTargets: true }) })
-    const running: Service[] = [registry, authority, certificates, enrolmentTokens, expiryForecast, anomalies, alerts, webhooks]
+    const running: Service[] = [auditTrail, registry, authority, certificates, enrolmentTokens, expiryForecast, anomalies, alerts, webhooks]
     for (const service of running) await service.start()
     const operations = { failing: {} as Record<string, string> }
     const services: ApiServices = {
       ...stores,
+      ...{ auditTrail, auditConfig: auditConfig(auditChanges) },
       ...{ series, registry, certificates, enrolmentTokens, expiryForecast, anomalies, webRoot },
       config: defaultsOf(ApiConfigSchema, { port: 0, ...changes }),
       adminToken: new Secret(TOKEN),

@@ -1,0 +1,130 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { auditScope, type AuditedAct, type AuditOutcome, type AuditScope, type AuditTrail } from '../../contracts/audit.ts'
+import type { Principal } from '../../contracts/authorisation.ts'
+import { DEFAULT_TENANT } from '../../contracts/device.ts'
+import { API_PREFIX, type Api } from './context.ts'
+import { RefusalLog } from './refusal-log.ts'
+
+/** What a route knows of its act and the request does not say; `actor` where the request itself proves who it is. */
+export type ActDetails = Partial<Pick<AuditedAct, 'action' | 'subject' | 'device' | 'why' | 'before' | 'after' | 'actor' | 'tenant'>>
+
+/** What is known of one request. */
+interface Pending {
+  scope: AuditScope
+  principal?: Principal
+  details: ActDetails
+  settled: boolean
+}
+
+const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
+const VERBS: Readonly<Record<string, string>> = { POST: 'create', PUT: 'replace', PATCH: 'change', DELETE: 'remove' }
+
+/**
+ * The one place where the API's acts are audited, so that no route can forget it: a request that changes something leaves an entry before
+ * it is answered. Where a station recorded the act itself, within the request's scope, nothing is added; otherwise the entry is made of the
+ * request and of what the route told with `tell`. When the entry cannot be made durable, the request is answered as failed.
+ * Refused and failed requests are recorded too, bounded (RefusalLog).
+ */
+export class RequestAudit {
+  readonly #trail: AuditTrail
+  readonly #refusals: RefusalLog
+  readonly #pending = new WeakMap<FastifyRequest, Pending>()
+
+  constructor(trail: AuditTrail, refusals: RefusalLog) {
+    this.#trail = trail
+    this.#refusals = refusals
+  }
+
+  /** Remembers who asks, as soon as it is known. */
+  know(request: FastifyRequest, principal: Principal): void {
+    this.#of(request).principal = principal
+  }
+
+  /** Adds what only the route knows. */
+  tell(request: FastifyRequest, details: ActDetails): void {
+    Object.assign(this.#of(request).details, details)
+  }
+
+  /** Must be added before whatever keeps answers: an answer is final only once its act is recorded. */
+  settleWith(api: Api): void {
+    api.addHook('onSend', async (request, reply, payload) => {
+      const pending = this.#of(request)
+      if (!pending.settled) {
+        pending.settled = true
+        await this.#settle(request, reply, pending)
+      }
+      return payload
+    })
+  }
+
+  /** Must be the last hook before the handlers: what they record belongs to the request. */
+  enterWith(api: Api): void {
+    api.addHook('preHandler', (request, _reply, done) => auditScope.run(this.#of(request).scope, done))
+  }
+
+  stop(): Promise<void> {
+    return this.#refusals.stop()
+  }
+
+  #of(request: FastifyRequest): Pending {
+    let pending = this.#pending.get(request)
+    if (pending === undefined) {
+      pending = { scope: { origin: request.ip, correlationId: request.id, recorded: 0 }, details: {}, settled: false }
+      this.#pending.set(request, pending)
+    }
+    return pending
+  }
+
+  async #settle(request: FastifyRequest, reply: FastifyReply, pending: Pending): Promise<void> {
+    const status = reply.statusCode
+    if (status >= 400) {
+      if (!isToldOf(request, status, pending)) return
+      await this.#refusals.note({ ...actOf(request, pending), outcome: outcomeOf(status), why: `HTTP ${status}` })
+    } else if (!READING.has(request.method) && pending.scope.recorded === 0 && reply.getHeader('idempotency-replayed') === undefined) {
+      await this.#trail.record(actOf(request, pending))
+    }
+  }
+}
+
+/** Reading is not audited, but trying to read with a wrong token or without the right is. */
+function isToldOf(request: FastifyRequest, status: number, { principal }: Pending): boolean {
+  if (status === 403) return true
+  if (principal === undefined) return !READING.has(request.method) || request.headers.authorization !== undefined
+  return !READING.has(request.method)
+}
+
+function outcomeOf(status: number): AuditOutcome {
+  return status === 401 || status === 403 || status === 429 ? 'refused' : 'failed'
+}
+
+function actOf(request: FastifyRequest, { scope, principal, details }: Pending): AuditedAct {
+  const action = details.action ?? actionOf(request.method, request.routeOptions.url ?? '')
+  return {
+    tenant: principal?.tenant ?? DEFAULT_TENANT,
+    actor: principal === undefined ? 'anonymous' : `user:${principal.id}`,
+    subject: { kind: action.split('.')[0] as string, id: subjectId(request) },
+    ...details,
+    action,
+    ...(scope.origin === undefined ? {} : { origin: scope.origin }),
+    ...(scope.correlationId === undefined ? {} : { correlationId: scope.correlationId }),
+  }
+}
+
+/** `NOUN.VERB` of a route: the collection in singular, and the last word of the path or else the method's verb. */
+export function actionOf(method: string, url: string): string {
+  const words = url
+    .slice(API_PREFIX.length)
+    .split('/')
+    .filter((segment) => segment !== '' && !segment.startsWith(':'))
+  const noun = (words[0] ?? 'api').replace(/ies$/, 'y').replace(/s$/, '')
+  if (READING.has(method)) return `${noun}.read`
+  return `${noun}.${words.length > 1 ? words.at(-1) : (VERBS[method] ?? method.toLowerCase())}`
+}
+
+/** What the request names: the first parameter of its path, or the id in its body. */
+function subjectId(request: FastifyRequest): string {
+  const [parameter] = Object.values((request.params ?? {}) as Record<string, unknown>)
+  const { id, deviceId } = (request.body ?? {}) as { id?: unknown; deviceId?: unknown }
+  const named = [parameter, id, deviceId].find((value) => typeof value === 'string')
+  return typeof named === 'string' && named !== '' ? named : '-'
+}
