@@ -4,6 +4,7 @@ import { every, type Clock, type Timer } from '../kernel/time.ts'
 import { describeError } from '../kernel/errors.ts'
 import type { BuildContext, Parts } from './module.ts'
 import { MODULES, START_ORDER } from './modules.ts'
+import { recordStart } from './start-record.ts'
 import type { Target } from './targets.ts'
 import { topicSpecs } from './topics.ts'
 
@@ -46,6 +47,10 @@ export async function assemble(context: BuildContext, targets: readonly Target[]
       await lifecycle.start(parts[name] as Service)
       if (name === 'eventLog') await parts.eventLog?.ensureTopics(topicSpecs(context.config))
     }
+    // Once per process: with two threads, by the one that does not hold the edge alone.
+    const isEdgeThread = targets.length < context.targets.length && targets.includes('edge')
+    const { processId: id, config } = context
+    if (parts.auditTrail !== undefined && !isEdgeThread) await recordStart(parts.auditTrail, { id, targets: context.targets, config })
   } catch (error) {
     await lifecycle.stopAll()
     throw error

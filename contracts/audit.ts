@@ -64,9 +64,14 @@ export interface AuditTrail {
 export interface AuditScope {
   origin?: string
   correlationId?: string
-  /** Acts recorded within it. */
-  recorded: number
+  /** Nouns of the acts recorded within it. */
+  recorded: Set<string>
 }
+/** What an action is about: `device` of `device.suspend`. */
+export function nounOf(action: string): string {
+  return action.split('.')[0] as string
+}
+
 export const auditScope = new AsyncLocalStorage<AuditScope>()
 
 /** What a signed checkpoint says: the tenant's chain has this hash at this place. A `cut` also says that what lies before was removed by age. */

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { auditScope, type AuditedAct, type AuditOutcome, type AuditScope, type AuditTrail } from '../../contracts/audit.ts'
+import { auditScope, nounOf, type AuditedAct, type AuditOutcome, type AuditScope, type AuditTrail } from '../../contracts/audit.ts'
 import type { Principal } from '../../contracts/authorisation.ts'
 import { DEFAULT_TENANT } from '../../contracts/device.ts'
 import { API_PREFIX, type Api } from './context.ts'
@@ -21,8 +21,8 @@ const VERBS: Readonly<Record<string, string>> = { POST: 'create', PUT: 'replace'
 
 /**
  * The one place where the API's acts are audited, so that no route can forget it: a request that changes something leaves an entry before
- * it is answered. Where a station recorded the act itself, within the request's scope, nothing is added; otherwise the entry is made of the
- * request and of what the route told with `tell`. When the entry cannot be made durable, the request is answered as failed.
+ * it is answered. Where a station recorded an act of the same noun itself, within the request's scope, nothing is added; otherwise the entry
+ * is made of the request and of what the route told with `tell`. When the entry cannot be made durable, the request is answered as failed.
  * Refused and failed requests are recorded too, bounded (RefusalLog).
  */
 export class RequestAudit {
@@ -69,7 +69,7 @@ export class RequestAudit {
   #of(request: FastifyRequest): Pending {
     let pending = this.#pending.get(request)
     if (pending === undefined) {
-      pending = { scope: { origin: request.ip, correlationId: request.id, recorded: 0 }, details: {}, settled: false }
+      pending = { scope: { origin: request.ip, correlationId: request.id, recorded: new Set() }, details: {}, settled: false }
       this.#pending.set(request, pending)
     }
     return pending
@@ -80,8 +80,9 @@ export class RequestAudit {
     if (status >= 400) {
       if (!isToldOf(request, status, pending)) return
       await this.#refusals.note({ ...actOf(request, pending), outcome: outcomeOf(status), why: `HTTP ${status}` })
-    } else if (!READING.has(request.method) && pending.scope.recorded === 0 && reply.getHeader('idempotency-replayed') === undefined) {
-      await this.#trail.record(actOf(request, pending))
+    } else if (!READING.has(request.method) && reply.getHeader('idempotency-replayed') === undefined) {
+      const act = actOf(request, pending)
+      if (!pending.scope.recorded.has(nounOf(act.action))) await this.#trail.record(act)
     }
   }
 }
@@ -102,7 +103,7 @@ function actOf(request: FastifyRequest, { scope, principal, details }: Pending):
   return {
     tenant: principal?.tenant ?? DEFAULT_TENANT,
     actor: principal === undefined ? 'anonymous' : `user:${principal.id}`,
-    subject: { kind: action.split('.')[0] as string, id: subjectId(request) },
+    subject: { kind: nounOf(action), id: subjectId(request) },
     ...details,
     action,
     ...(scope.origin === undefined ? {} : { origin: scope.origin }),

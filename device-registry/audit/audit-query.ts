@@ -75,7 +75,7 @@ export type ExportedRecord = { kind: 'entry'; entry: AuditEntry } | { kind: 'che
 /** The whole trail of a tenant, oldest first, with every checkpoint behind the place that it is about. Holds some blocks at a time. */
 export async function* exportRecords({ blocks, checkpoints }: AuditCollections, tenant: string): AsyncGenerator<ExportedRecord> {
   let after = 0
-  let sealed = 0
+  let sealed: number | undefined
   for (;;) {
     const found = await blocks.find({ tenant, firstSeq: { $gt: after } }, { sort: { firstSeq: 1 }, limit: BLOCKS_AT_ONCE })
     if (found.length === 0) break
@@ -84,7 +84,7 @@ export async function* exportRecords({ blocks, checkpoints }: AuditCollections, 
       for (const { jws } of await checkpoints.find({ tenant, kind: 'cut' }, { sort: { seq: 1 } })) yield { kind: 'checkpoint', jws }
     after = (found.at(-1) as AuditBlock).firstSeq
     const through = (found.at(-1) as AuditBlock).lastSeq
-    const seals = await headsBetween(checkpoints, tenant, sealed, through)
+    const seals = await headsBetween(checkpoints, tenant, sealed ?? (found[0] as AuditBlock).firstSeq - 1, through)
     sealed = through
     for (const { entries } of found) {
       for (const entry of entries) {
@@ -96,7 +96,7 @@ export async function* exportRecords({ blocks, checkpoints }: AuditCollections, 
     for (const { jws } of seals) yield { kind: 'checkpoint', jws }
   }
   // A checkpoint behind the last entry says that entries are missing.
-  for (const { jws } of await headsBetween(checkpoints, tenant, sealed, Number.MAX_SAFE_INTEGER)) yield { kind: 'checkpoint', jws }
+  for (const { jws } of await headsBetween(checkpoints, tenant, sealed ?? 0, Number.MAX_SAFE_INTEGER)) yield { kind: 'checkpoint', jws }
 }
 
 function headsBetween(

@@ -55,8 +55,8 @@ export class Checkpoints implements Service {
     const onError = (error: unknown): void =>
       log.error({ error: describeError(error) }, 'the audit trail was not sealed or cut; it is tried again')
     this.#timers = [
-      every(clock, this.#config.checkpointIntervalMs, () => this.#next(() => this.seal()), onError),
-      every(clock, this.#config.retentionCheckMs, () => this.#next(() => this.cut()), onError),
+      every(clock, this.#config.checkpointIntervalMs, () => this.seal(), onError),
+      every(clock, this.#config.retentionCheckMs, () => this.cut(), onError),
     ]
   }
 
@@ -64,14 +64,23 @@ export class Checkpoints implements Service {
   async stop(): Promise<void> {
     for (const timer of this.#timers.splice(0)) timer.cancel()
     if (this.#collections === undefined) return
-    await this.#next(() => this.seal()).catch((error: unknown) =>
+    await this.seal().catch((error: unknown) =>
       this.#options.log.error({ error: describeError(error) }, 'the end of the audit trail was not signed'),
     )
     this.#collections = undefined
   }
 
   /** Signs the end of every chain that grew. */
-  async seal(): Promise<void> {
+  seal(): Promise<void> {
+    return this.#next(() => this.#seal())
+  }
+
+  /** Removes entries that are too old or too many: signs the cut, then removes what lies before it. A removal cut short goes on the next time. */
+  cut(): Promise<void> {
+    return this.#next(() => this.#cut())
+  }
+
+  async #seal(): Promise<void> {
     const { blocks, checkpoints } = this.#require()
     let changed = false
     for (const tenant of await tenantsOf(blocks)) {
@@ -86,8 +95,7 @@ export class Checkpoints implements Service {
     if (changed) await this.#writeFile()
   }
 
-  /** Removes entries that are too old or too many: signs the cut, then removes what lies before it. A removal cut short goes on the next time. */
-  async cut(): Promise<void> {
+  async #cut(): Promise<void> {
     const { blocks } = this.#require()
     for (const tenant of await tenantsOf(blocks)) {
       const last = await this.#lastToGo(tenant)

@@ -24,7 +24,7 @@ export const AuditConfigSchema = Type.Object(
     checkpointIntervalMs: Type.Integer({
       default: 10_000,
       minimum: 100,
-      maximum: DAY_MS,
+      maximum: 1_800_000,
       description:
         'ms between looks at whether a chain grew; its new end is then signed. What lies behind the last checkpoint could be removed unnoticed.',
     }),

@@ -1,6 +1,6 @@
 import type { Counter } from 'prom-client'
 import type { AuditedAct, AuditTrail } from '../../contracts/audit.ts'
-import { auditScope } from '../../contracts/audit.ts'
+import { auditScope, nounOf } from '../../contracts/audit.ts'
 import { InternalError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import type { Metrics } from '../../kernel/metrics.ts'
@@ -83,8 +83,7 @@ export class Trail implements Service, AuditTrail {
       this.#failedTotal.inc()
       throw error
     }
-    const scope = auditScope.getStore()
-    if (scope !== undefined) scope.recorded++
+    auditScope.getStore()?.recorded.add(nounOf(entry.action))
     this.#entriesTotal.inc({ outcome: entry.outcome })
     log.info({ audit: entry.action, tenant: entry.tenant, subject: entry.subject, actor: entry.actor, outcome: entry.outcome }, 'audited')
   }

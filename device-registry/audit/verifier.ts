@@ -10,7 +10,7 @@ import { hashOf, NO_HASH } from './chain.ts'
  * `altered`: an entry does not have the hash it carries. `missing`: a place is skipped. `out-of-order`: a place comes twice, or after a later
  * one (inserted, moved). `unlinked`: an entry does not follow from the one before it. `beginning`: the first entries are gone and no signed
  * cut says so. `end`: a signed checkpoint names a place behind the last entry. `checkpoint-disagrees`: the chain has another hash where a
- * checkpoint signed one. `checkpoint-forged`: not signed by a trusted key. `unsigned`: entries of more than an hour without a checkpoint.
+ * checkpoint signed one. `checkpoint-forged`: not signed by a trusted key. `unsigned`: more than an hour of entries behind the last checkpoint.
  * `unreadable`: not a record at all.
  */
 export type AuditFaultKind =
@@ -49,7 +49,7 @@ export interface AuditReport {
 const FAULTS_MAX = 100
 /** Checkpoints about places behind the entries read so far; an export has one at most, a forger may write many. */
 const AHEAD_MAX = 10_000
-/** The platform signs every few seconds: so much between two entries without a checkpoint means that checkpoints were taken away. */
+/** The platform signs every few seconds: so much behind the last checkpoint means that it does not sign, or that checkpoints were taken away. */
 const UNSIGNED_MS_MAX = 3_600_000
 const checkEntry = compileSchema(AuditEntrySchema)
 const checkCheckpoint = compileSchema(AuditCheckpointSchema)
@@ -72,7 +72,7 @@ export class AuditVerifier {
   #sealedThrough = 0
   /** The oldest entry behind the last checkpoint. */
   #unsigned: AuditEntry | undefined
-  #unsignedTold = false
+  #lastAt = 0
   /** Cuts met before the first entry. */
   #cuts: AuditCheckpoint[] = []
   /** Checkpoints about places that are still to come. */
@@ -102,7 +102,8 @@ export class AuditVerifier {
     this.#seq = entry.seq
     // What an altered entry says of itself is compared with what the next one says of it.
     this.#hash = entry.hash
-    this.#noteUnsigned(entry)
+    this.#unsigned ??= entry
+    this.#lastAt = entry.at
     this.#compareAhead()
   }
 
@@ -121,6 +122,10 @@ export class AuditVerifier {
 
   finish(): AuditReport {
     for (const { seq } of this.#ahead) this.#fault('end', seq, `entry ${seq} was signed and is not there; the last one is ${this.#seq}`)
+    const unsigned = this.#unsigned
+    if (unsigned !== undefined && this.#lastAt - unsigned.at > UNSIGNED_MS_MAX) {
+      this.#fault('unsigned', unsigned.seq, `no checkpoint covers entries ${unsigned.seq} to ${this.#seq}, more than an hour of them`)
+    }
     return {
       tenant: this.#tenant,
       entries: this.#entries,
@@ -175,18 +180,6 @@ export class AuditVerifier {
     this.#checkpoints++
     this.#sealedThrough = seq
     this.#unsigned = undefined
-    this.#unsignedTold = false
-  }
-
-  #noteUnsigned(entry: AuditEntry): void {
-    this.#unsigned ??= entry
-    if (this.#unsignedTold || entry.at - this.#unsigned.at <= UNSIGNED_MS_MAX) return
-    this.#unsignedTold = true
-    this.#fault(
-      'unsigned',
-      this.#unsigned.seq,
-      `no checkpoint covers entries ${this.#unsigned.seq} to ${entry.seq}, which are more than an hour apart`,
-    )
   }
 
   async #opened(jws: unknown): Promise<AuditCheckpoint | undefined> {

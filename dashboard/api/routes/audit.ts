@@ -20,6 +20,12 @@ const KeySchema = Type.Object({
 const LINES_AT_ONCE = 100
 
 export function auditRoutes(api: Api, context: RouteContext): void {
+  listRoute(api, context)
+  proofRoutes(api, context)
+  exportRoute(api, context)
+}
+
+function listRoute(api: Api, context: RouteContext): void {
   api.get(
     '/audit',
     {
@@ -61,6 +67,10 @@ export function auditRoutes(api: Api, context: RouteContext): void {
       return { items: page.items, next: page.next === null ? null : encodeCursor({ before: page.next }) }
     },
   )
+}
+
+/** What is needed to believe the trail elsewhere. */
+function proofRoutes(api: Api, context: RouteContext): void {
   api.get(
     '/audit/keys',
     {
@@ -95,7 +105,6 @@ export function auditRoutes(api: Api, context: RouteContext): void {
       return { seq, at, hash, jws }
     },
   )
-  exportRoute(api, context)
 }
 
 function exportRoute(api: Api, context: RouteContext): void {

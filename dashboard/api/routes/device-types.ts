@@ -45,8 +45,9 @@ export function deviceTypeRoutes(api: Api, context: RouteContext): void {
     { schema: { summary: 'Replace a device type\'s definition', tags, params: IdSchema, body: Type.Object(DEFINITION, { additionalProperties: false }), response: answers } },
     async (request, reply) => {
       const { tenant } = context.allow(request, 'write', 'device-types', request.params.id)
+      const version = expectedVersion(request)
       const before = await context.registry.getType(tenant, request.params.id)
-      const updated = await context.registry.updateType(tenant, inputOf(request.params.id, request.body), expectedVersion(request))
+      const updated = await context.registry.updateType(tenant, inputOf(request.params.id, request.body), version)
       context.tell(request, { before, after: updated })
       reply.header('etag', etagOf(updated.version))
       return updated

@@ -66,7 +66,6 @@ function fleetRoutes(api: Api, context: RouteContext): void {
       const { tenant, id } = context.allow(request, 'write', 'devices')
       const { body } = request
       const created = await context.registry.createDevice(tenant, { id: body.id, type: body.type, labels: body.labels ?? {} }, `user:${id}`, { origin: request.ip })
-      context.tell(request, { after: { type: created.type, state: created.state, labels: created.labels } })
       return reply.code(201).header('location', `/api/v1/devices/${created.id}`).header('etag', etagOf(created.version)).send(created)
     },
   )
@@ -84,8 +83,9 @@ function oneDeviceRoutes(api: Api, context: RouteContext): void {
     { schema: { summary: 'Change labels', tags, params: DeviceIdSchema, body: Type.Object({ labels: LabelsSchema }, { additionalProperties: false }), response: answers } },
     async (request, reply) => {
       const { tenant } = context.allow(request, 'write', 'devices', request.params.id)
+      const version = expectedVersion(request)
       const { labels } = await context.registry.getDevice(tenant, request.params.id)
-      const device = await context.registry.updateDevice(tenant, request.params.id, request.body, expectedVersion(request))
+      const device = await context.registry.updateDevice(tenant, request.params.id, request.body, version)
       context.tell(request, { before: { labels }, after: { labels: device.labels } })
       reply.header('etag', etagOf(device.version))
       return device

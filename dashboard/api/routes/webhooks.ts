@@ -89,8 +89,9 @@ function endpointRoutes(api: Api, context: RouteContext): void {
     { schema: { summary: 'Change an endpoint; enabling forgets why it was disabled', tags, params: IdSchema, body: Type.Object({ url: Type.Optional(UrlSchema), ...SETTINGS }, { additionalProperties: false }), response: answers } },
     async (request, reply) => {
       const principal = context.allow(request, 'write', 'webhooks', request.params.id)
+      const version = expectedVersion(request)
       const before = plain(await webhooks.get(principal, request.params.id))
-      const endpoint = await webhooks.update(principal, request.params.id, request.body, expectedVersion(request))
+      const endpoint = await webhooks.update(principal, request.params.id, request.body, version)
       context.tell(request, { before, after: plain(endpoint) })
       reply.header('etag', etagOf(endpoint.version))
       return plain(endpoint)
@@ -98,8 +99,9 @@ function endpointRoutes(api: Api, context: RouteContext): void {
   )
   api.delete('/webhooks/:id', { schema: { summary: 'Remove an endpoint and its delivery log', tags, params: IdSchema, response: { 204: Type.Null(), ...problemResponses() } } }, async (request, reply) => {
     const principal = context.allow(request, 'write', 'webhooks', request.params.id)
+    const version = expectedVersion(request)
     const before = plain(await webhooks.get(principal, request.params.id))
-    await webhooks.delete(principal, request.params.id, expectedVersion(request))
+    await webhooks.delete(principal, request.params.id, version)
     context.tell(request, { before })
     return reply.code(204).send(null)
   })

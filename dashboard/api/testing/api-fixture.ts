@@ -74,7 +74,7 @@ export class ApiFixture {
     const stores = { ...common, documents, eventLog }
     const provisioning = defaultsOf(ProvisioningConfigSchema)
     const auditTrail = new Trail(stores)
-    const registry = new Registry(stores)
+    const registry = new Registry({ ...stores, auditTrail })
     const authority = new CertificateAuthority({ ...common, dataDir: folder, config: provisioning, pkiUrl: () => 'http://localhost' })
     const certificates = new Certificates(stores)
     const enrolmentTokens = new EnrolmentTokens({ ...stores, registrar: registry, config: provisioning })
