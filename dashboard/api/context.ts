@@ -4,6 +4,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { AlertService } from '../../alerts/alert-service.ts'
 import type { WebhookService } from '../../alerts/webhooks/webhook-service.ts'
 import type { AnomalyArchive } from '../../anomaly/anomaly-archive.ts'
+import type { AuditedAct } from '../../contracts/audit.ts'
 import type { Action, Principal } from '../../contracts/authorisation.ts'
 import type { AuditConfig } from '../../device-registry/audit/config.ts'
 import type { Trail } from '../../device-registry/audit/trail.ts'
@@ -20,7 +21,6 @@ import type { EventLog } from '../../storage/event-log/event-log.ts'
 import type { SeriesStore } from '../../storage/series/series-store.ts'
 import type { ApiConfig } from './config.ts'
 import type { LiveHub } from './live-hub.ts'
-import type { ActDetails } from './request-audit.ts'
 
 /** Where the operator API begins. */
 export const API_PREFIX = '/api/v1'
@@ -58,6 +58,9 @@ export interface ApiServices {
 }
 
 export type Api = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>
+
+/** What a route knows of its act and the request does not say; `actor` where the request itself proves who it is. */
+export type ActDetails = Partial<Pick<AuditedAct, 'action' | 'subject' | 'device' | 'why' | 'before' | 'after' | 'actor' | 'tenant'>>
 
 /** What a route file gets: the services, the live hub, and the check that every handler begins with. */
 export interface RouteContext extends ApiServices {

@@ -2,11 +2,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { auditScope, nounOf, type AuditedAct, type AuditOutcome, type AuditScope, type AuditTrail } from '../../contracts/audit.ts'
 import type { Principal } from '../../contracts/authorisation.ts'
 import { DEFAULT_TENANT } from '../../contracts/device.ts'
-import { API_PREFIX, type Api } from './context.ts'
+import { API_PREFIX, type ActDetails, type Api } from './context.ts'
 import { RefusalLog } from './refusal-log.ts'
-
-/** What a route knows of its act and the request does not say; `actor` where the request itself proves who it is. */
-export type ActDetails = Partial<Pick<AuditedAct, 'action' | 'subject' | 'device' | 'why' | 'before' | 'after' | 'actor' | 'tenant'>>
 
 /** What is known of one request. */
 interface Pending {
