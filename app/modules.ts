@@ -25,6 +25,7 @@ import { EnrolmentTokens } from '../provisioning/doors/enrolment-tokens.ts'
 import { Enrolment } from '../provisioning/doors/enrolment.ts'
 import { ExpiryForecast } from '../provisioning/rotation/expiry-forecast.ts'
 import { RotationService } from '../provisioning/rotation/rotation-service.ts'
+import { OcspResponder } from '../provisioning/revocation/ocsp-responder.ts'
 import { PkiHttp } from '../provisioning/revocation/pki-http.ts'
 import { RevocationList } from '../provisioning/revocation/revocation-list.ts'
 import { RemoteAuthority } from '../provisioning/ca/remote-authority.ts'
@@ -86,12 +87,17 @@ export const MODULES: ModuleTable = {
   revocationList: {
     targets: ['registry'],
     needs: ['documents', 'authority', 'certificates'],
-    build: (context, parts) => new RevocationList({ ...context, ...parts, config: context.config.provisioning }),
+    build: (context, parts) =>
+      new RevocationList({ ...context, ...parts, config: context.config.provisioning, pkiUrl: () => parts.pkiHttp.publicUrl }),
   },
   pkiHttp: {
     targets: ['registry'],
-    needs: ['authority', 'revocationList'],
-    build: (context, parts) => new PkiHttp({ ...context, ...parts, config: context.config.provisioning }),
+    needs: ['authority', 'certificates', 'revocationList'],
+    build: (context, parts) => {
+      const config = context.config.provisioning
+      const ocspResponder = new OcspResponder({ ...context, ...parts, config, sources: [parts.certificates] })
+      return new PkiHttp({ ...context, ...parts, config, ocspResponder })
+    },
   },
   serverCertificate: {
     targets: ['registry'],

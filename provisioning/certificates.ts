@@ -15,6 +15,7 @@ import type { CrlEntry } from './ca/crl.ts'
 import { issuerKeyIdOf } from './ca/extensions.ts'
 import type { SignedCertificate } from './ca/sign-certificate.ts'
 import { newRotation } from './rotation/rotation-plan.ts'
+import type { CertificateStatus } from './revocation/certificate-status.ts'
 
 export interface CertificatesOptions {
   documents: Documents
@@ -173,6 +174,14 @@ export class Certificates implements Service {
   async revoked(issuer: string, nowMs: number, graceMs: number): Promise<CrlEntry[]> {
     const records = await this.#opened().find({ issuer, state: 'revoked', notAfter: { $gte: nowMs - graceMs } })
     return records.map((record) => ({ serial: record._id, revokedAtMs: record.revokedAt ?? record.issuedAt, reason: reasonOf(record) }))
+  }
+
+  /** For OCSP: what is known of a certificate of this CA. */
+  async statusOf(issuer: string, serial: string): Promise<CertificateStatus> {
+    const record = await this.#opened().get(serial)
+    if (record === null || record.issuer !== issuer) return { status: 'unknown' }
+    if (record.state === 'valid') return { status: 'good' }
+    return { status: 'revoked', revokedAtMs: record.revokedAt ?? record.issuedAt, reason: reasonOf(record) }
   }
 
   async #announce(collection: Collection<CertificateRecord>, record: StoredCertificate): Promise<StoredCertificate> {

@@ -3,6 +3,9 @@ import type { ConfigFault } from '../kernel/errors.ts'
 
 const DAY_MS = 86_400_000
 
+/** `state/STATE=REASON` or `finding/CHECK=REASON`; what the names may be is checked where the rules are read. */
+const RULE_PATTERN = '^(state|finding)/[a-z][a-z0-9-]{0,63}=[A-Za-z]{1,32}$'
+
 /** Certificates, the doors to them, and the two listeners that devices and verifiers use. */
 export const ProvisioningConfigSchema = Type.Object(
   {
@@ -130,6 +133,49 @@ export const ProvisioningConfigSchema = Type.Object(
       minimum: 0.05,
       maximum: 0.95,
       description: 'Part of its lifetime after which an unchanged CRL is signed anew, so that no copy handed out is about to end.',
+    }),
+    crlDeltaLifetimeMs: Type.Integer({
+      default: 3_600_000,
+      minimum: 10_000,
+      maximum: 7 * DAY_MS,
+      description: 'As crlLifetimeMs, of delta CRLs: they are small, and a verifier that reads them asks more often.',
+    }),
+    crlImportBytesMax: Type.Integer({
+      default: 8_388_608,
+      minimum: 1_024,
+      maximum: 134_217_728,
+      description: 'Bytes of a CRL that is imported; an entry takes about 40, so that 8 MiB hold 200 000.',
+    }),
+    revokeWhen: Type.Array(Type.String({ pattern: RULE_PATTERN }), {
+      default: ['state/decommissioned=cessationOfOperation'],
+      maxItems: 64,
+      description:
+        'What revokes every certificate of a device by itself: state/STATE=REASON when the device comes to that state, finding/CHECK=REASON when a finding of that check is opened for it. REASON is a CRLReason name.',
+    }),
+    ocspLifetimeMs: Type.Integer({
+      default: 3_600_000,
+      minimum: 10_000,
+      maximum: 7 * DAY_MS,
+      description: 'ms from thisUpdate to nextUpdate of an OCSP answer: how long a verifier, or a listener that staples it, may use it.',
+    }),
+    ocspResponderLifetimeDays: Type.Number({
+      default: 30,
+      minimum: 0.01,
+      maximum: 366,
+      description:
+        'Days the certificate of the OCSP responder is valid; it renews itself. Short, because nobody can ask whether it is revoked (RFC 6960 §4.2.2.2.1).',
+    }),
+    ocspRequestBytesMax: Type.Integer({
+      default: 4_096,
+      minimum: 128,
+      maximum: 65_536,
+      description: 'Bytes of an OCSP request; one certificate takes about 120.',
+    }),
+    ocspCacheMax: Type.Integer({
+      default: 5_000,
+      minimum: 0,
+      maximum: 1_000_000,
+      description: 'Signed OCSP answers without a nonce that are kept for whoever asks next, about a kilobyte each.',
     }),
     rsaBitsMin: Type.Integer({
       default: 2_048,

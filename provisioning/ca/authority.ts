@@ -5,7 +5,7 @@ import type { Service } from '../../kernel/service.ts'
 import type { Clock } from '../../kernel/time.ts'
 import { daysMs, type ProvisioningConfig } from '../config.ts'
 import { encodeCrl, type CrlContent } from './crl.ts'
-import { deviceExtensions, keyIdentifier, serverExtensions, type LeafExtensions } from './extensions.ts'
+import { deviceExtensions, keyIdentifier, responderExtensions, serverExtensions, type LeafExtensions } from './extensions.ts'
 import { issuingCa, type IssuingCa } from './issuing-ca.ts'
 import { PKI_FILES } from './make-pki.ts'
 import { openPki, type Pki } from './pki-folder.ts'
@@ -110,6 +110,13 @@ export class CertificateAuthority implements Service, ServerSigner {
     return this.#sign(subject, publicKey, daysMs(this.#options.config.serverLifetimeDays), serverExtensions(this.#leaf(publicKey), names))
   }
 
+  /** For the OCSP responder that answers for one of our CAs; that CA signs it itself. RFC 6960 §4.2.2.2 */
+  signResponder(issuer: IssuingCa, publicKey: Uint8Array): Promise<SignedCertificate> {
+    const subject = [{ O: ['Fleetpulse'] }, { CN: ['Fleetpulse OCSP responder'] }]
+    const lifetimeMs = daysMs(this.#options.config.ocspResponderLifetimeDays)
+    return this.#sign(subject, publicKey, lifetimeMs, responderExtensions(keyIdentifier(publicKey), issuer.keyId), issuer)
+  }
+
   /** A CRL of one of our CAs, DER. It may list only what that CA signed. */
   signCrl(content: CrlContent, issuer: IssuingCa): Promise<Buffer> {
     return encodeCrl(content, issuer)
@@ -126,8 +133,8 @@ export class CertificateAuthority implements Service, ServerSigner {
     publicKey: Uint8Array,
     lifetimeMs: number,
     extensions: ReturnType<typeof deviceExtensions>,
+    issuer: IssuingCa = this.#current,
   ): Promise<SignedCertificate> {
-    const issuer = this.#current
     const { clock, config } = this.#options
     return signCertificate({
       subject,
@@ -144,7 +151,8 @@ export class CertificateAuthority implements Service, ServerSigner {
   }
 
   #leaf(publicKey: Uint8Array): LeafExtensions {
-    return { subjectKeyId: keyIdentifier(publicKey), issuerKeyId: this.#current.keyId, pkiUrl: this.#options.pkiUrl() }
+    const { id, keyId } = this.#current
+    return { subjectKeyId: keyIdentifier(publicKey), issuerKeyId: keyId, issuerId: id, pkiUrl: this.#options.pkiUrl() }
   }
 
   get #pki(): Opened {

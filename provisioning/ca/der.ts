@@ -60,6 +60,11 @@ export function implicitPrimitive(number: number, content: Uint8Array): Buffer {
   return element(0x80 | number, content)
 }
 
+/** Context-specific, constructed: `[number] IMPLICIT` of a SEQUENCE. */
+export function implicitConstructed(number: number, ...parts: readonly Uint8Array[]): Buffer {
+  return element(0xa0 | number, Buffer.concat(parts))
+}
+
 /** OBJECT IDENTIFIER from its dotted form. */
 export function objectIdentifier(dotted: string): Buffer {
   const [first = 0, second = 0, ...rest] = dotted.split('.').map(Number)
@@ -72,9 +77,18 @@ export function objectIdentifier(dotted: string): Buffer {
   return element(0x06, Buffer.from(octets))
 }
 
+/** GeneralizedTime in UTC with seconds and no fraction, whatever the year. RFC 6960 §4.2.2.1 */
+export function generalizedTime(timeMs: number): Buffer {
+  return element(0x18, Buffer.from(digitsOf(timeMs), 'ascii'))
+}
+
+function digitsOf(timeMs: number): string {
+  return new Date(timeMs).toISOString().replace(/[-:T]|\.\d+/g, '')
+}
+
 /** UTCTime up to 2049 and GeneralizedTime from 2050 on, in UTC with seconds and no fraction. RFC 5280 §4.1.2.5 */
 export function time(timeMs: number): Buffer {
-  const digits = new Date(timeMs).toISOString().replace(/[-:T]|\.\d+/g, '')
+  const digits = digitsOf(timeMs)
   const general = Number(digits.slice(0, 4)) >= 2050
   return element(general ? 0x18 : 0x17, Buffer.from(general ? digits : digits.slice(2), 'ascii'))
 }

@@ -1,6 +1,8 @@
 import { createHash, type X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { deviceUri } from '../../contracts/device-identity.ts'
+import { NULL } from './der.ts'
+import { distributionPoint, FRESHEST_CRL_OID } from './distribution-point.ts'
 import { x509 } from './x509.ts'
 
 const CRITICAL = true
@@ -47,6 +49,8 @@ export function issuingExtensions(subjectKeyId: string, rootKeyId: string): Inst
 export interface LeafExtensions {
   subjectKeyId: string
   issuerKeyId: string
+  /** Of the CA that signs it: part of the addresses of its CRLs. */
+  issuerId: string
   /** Origin of the plain HTTP listener, as verifiers reach it. */
   pkiUrl: string
 }
@@ -64,8 +68,25 @@ export function serverExtensions(leaf: LeafExtensions, names: readonly string[])
 }
 
 /**
+ * Of an OCSP responder that answers for the CA that signed it: RFC 6960 §4.2.2.2. Nobody asks whether it is revoked (§4.2.2.2.1), so it
+ * lives for a short time and says where nothing is.
+ */
+export function responderExtensions(subjectKeyId: string, issuerKeyId: string): InstanceType<typeof x509.Extension>[] {
+  return [
+    new x509.BasicConstraintsExtension(false, undefined, CRITICAL),
+    new x509.KeyUsagesExtension(KeyUsageFlags.digitalSignature, CRITICAL),
+    new x509.ExtendedKeyUsageExtension([ExtendedKeyUsage.ocspSigning]),
+    new x509.Extension(OCSP_NO_CHECK, false, NULL),
+    new x509.SubjectKeyIdentifierExtension(subjectKeyId),
+    new x509.AuthorityKeyIdentifierExtension(issuerKeyId),
+  ]
+}
+
+const OCSP_NO_CHECK = '1.3.6.1.5.5.7.48.1.5'
+
+/**
  * RFC 5280 §4.2.1.13: the CRL address is plain HTTP, because fetching it over TLS would need a certificate checked first. §4.2.2.1: the issuer's
- * address, for verifiers that were given the leaf alone. No OCSP address until a responder answers there.
+ * address, for verifiers that were given the leaf alone, and that of the OCSP responder. §4.2.1.15: where the newest delta CRL is.
  */
 function leafExtensions(leaf: LeafExtensions, purpose: string): InstanceType<typeof x509.Extension>[] {
   return [
@@ -75,12 +96,21 @@ function leafExtensions(leaf: LeafExtensions, purpose: string): InstanceType<typ
     new x509.ExtendedKeyUsageExtension([purpose]),
     new x509.SubjectKeyIdentifierExtension(leaf.subjectKeyId),
     new x509.AuthorityKeyIdentifierExtension(leaf.issuerKeyId),
-    new x509.CRLDistributionPointsExtension([`${leaf.pkiUrl}${CRL_PATH}`]),
-    new x509.AuthorityInfoAccessExtension({ caIssuers: `${leaf.pkiUrl}${ISSUER_PATH}` }),
+    new x509.CRLDistributionPointsExtension([`${leaf.pkiUrl}${crlPath(leaf.issuerId)}`]),
+    new x509.Extension(FRESHEST_CRL_OID, false, distributionPoint(`${leaf.pkiUrl}${deltaCrlPath(leaf.issuerId)}`)),
+    new x509.AuthorityInfoAccessExtension({ caIssuers: `${leaf.pkiUrl}${issuerPath(leaf.issuerId)}`, ocsp: `${leaf.pkiUrl}${OCSP_PATH}` }),
   ]
 }
 
 /** Paths on the plain HTTP listener; they are inside every certificate issued, so they stay. */
-export const CRL_PATH = '/crl/issuing.crl'
-export const ISSUER_PATH = '/ca/issuing.crt'
+export function crlPath(issuerId: string): string {
+  return `/crl/${issuerId}.crl`
+}
+export function deltaCrlPath(issuerId: string): string {
+  return `/crl/${issuerId}.delta.crl`
+}
+export function issuerPath(issuerId: string): string {
+  return `/ca/${issuerId}.crt`
+}
+export const OCSP_PATH = '/ocsp'
 export const ROOT_PATH = '/ca/root.crt'

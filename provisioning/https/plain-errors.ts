@@ -7,9 +7,10 @@ import type { Logger } from '../../kernel/log.ts'
  * stack. Also answers 405 with Allow for a known path with another method, RFC 9110 §15.5.6. Call it before routes are added.
  */
 export function answerPlainErrors<S extends RawServerBase>(app: FastifyInstance<S>, log: Logger): void {
-  const methods = new Map<string, string[]>()
-  app.addHook('onRoute', (route) => {
-    methods.set(route.url, [...(methods.get(route.url) ?? []), ...[route.method].flat()])
+  const routes: { pattern: RegExp; methods: string[] }[] = []
+  app.addHook('onRoute', ({ url, method }) => {
+    const pattern = new RegExp(`^${url.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/:[A-Za-z]+|\*/g, '[^/]+')}$`)
+    routes.push({ pattern, methods: [method].flat() })
   })
   app.setErrorHandler((error, request, reply) => {
     const status = statusOf(error)
@@ -29,9 +30,10 @@ export function answerPlainErrors<S extends RawServerBase>(app: FastifyInstance<
       .send(`${sentenceOf(error, status)}\n`)
   })
   app.setNotFoundHandler((request, reply) => {
-    const allowed = methods.get(request.url.split('?', 1)[0] ?? '')
+    const path = request.url.split('?', 1)[0] ?? ''
+    const allowed = routes.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods)
     reply.type('text/plain; charset=utf-8')
-    if (allowed === undefined) return reply.code(404).send('There is nothing here.\n')
+    if (allowed.length === 0) return reply.code(404).send('There is nothing here.\n')
     return reply
       .code(405)
       .header('allow', allowed.join(', '))

@@ -5,20 +5,24 @@ import type { Service } from '../../kernel/service.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { CertificateAuthority } from '../ca/authority.ts'
 import type { ProvisioningConfig } from '../config.ts'
-import { CRL_PATH, ISSUER_PATH, ROOT_PATH } from '../ca/extensions.ts'
+import { crlPath, deltaCrlPath, issuerPath, ROOT_PATH } from '../ca/extensions.ts'
+import type { IssuingCa } from '../ca/issuing-ca.ts'
 import { closeWithin, listenPlainly, trackSockets } from '../https/listener.ts'
 import { answerPlainErrors } from '../https/plain-errors.ts'
-import type { RevocationList } from './revocation-list.ts'
+import type { OcspResponder } from './ocsp-responder.ts'
+import { addOcspRoutes } from './ocsp-routes.ts'
+import type { CurrentCrl, RevocationList } from './revocation-list.ts'
 
 export interface PkiHttpOptions {
   authority: CertificateAuthority
   revocationList: RevocationList
+  ocspResponder: OcspResponder
   config: ProvisioningConfig
   clock: Clock
   log: Logger
 }
 
-/** Plain HTTP for verifiers: CRL and CA certificates, all signed in themselves. RFC 5280 §4.2.1.13, §4.2.2.1 */
+/** Plain HTTP for verifiers: CRLs, OCSP and CA certificates, all signed in themselves. RFC 5280 §4.2.1.13, §4.2.2.1; RFC 6960 */
 export class PkiHttp implements Service {
   readonly name = 'pki-http'
   readonly #options: PkiHttpOptions
@@ -59,7 +63,7 @@ export class PkiHttp implements Service {
   }
 
   #build(): FastifyInstance {
-    const { authority, config, log, revocationList } = this.#options
+    const { authority, config, log, ocspResponder } = this.#options
     const app = fastify({
       bodyLimit: 1,
       requestTimeout: config.requestTimeoutMs,
@@ -69,16 +73,32 @@ export class PkiHttp implements Service {
     app.server.maxConnections = config.connectionsMax
     this.#sockets = trackSockets(app.server)
     answerPlainErrors(app, log)
-    app.get(CRL_PATH, async (request, reply) => {
-      const crl = await revocationList.current()
+    app.get('/crl/:file', async (request, reply) => {
+      const crl = await this.#crlAt(request.url.split('?', 1)[0] ?? '')
+      if (crl === undefined) return reply.callNotFound()
       // It changes with every revocation: a cache has to ask each time, but may keep what has not changed.
       const etag = `"${crl.number}"`
       reply.header('etag', etag).header('cache-control', 'no-cache').header('last-modified', new Date(crl.thisUpdateMs).toUTCString())
       if (request.headers['if-none-match'] === etag) return reply.code(304).send()
       return reply.type('application/pkix-crl').send(crl.der)
     })
-    app.get(ISSUER_PATH, (_request, reply) => reply.type('application/pkix-cert').send(authority.issuing.raw))
+    app.get('/ca/:file', (request, reply) => {
+      const path = request.url.split('?', 1)[0] ?? ''
+      const issuer = authority.issuers.find(({ id }) => path === issuerPath(id))
+      if (issuer === undefined) return reply.callNotFound()
+      return reply.type('application/pkix-cert').send(issuer.certificate.raw)
+    })
+    addOcspRoutes(app, { responder: ocspResponder, config })
     app.get(ROOT_PATH, (_request, reply) => reply.type('application/pkix-cert').send(authority.root.raw))
     return app
+  }
+
+  async #crlAt(path: string): Promise<CurrentCrl | undefined> {
+    const { authority, revocationList } = this.#options
+    const named = (pathOf: (issuerId: string) => string): IssuingCa | undefined => authority.issuers.find(({ id }) => path === pathOf(id))
+    const ofFull = named(crlPath)
+    if (ofFull !== undefined) return revocationList.current(ofFull)
+    const ofDelta = named(deltaCrlPath)
+    return ofDelta === undefined ? undefined : revocationList.delta(ofDelta)
   }
 }

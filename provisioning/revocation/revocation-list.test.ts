@@ -92,6 +92,60 @@ test('it is signed anew when something was revoked and before it ends, with a gr
   assert.equal(third.nextUpdateMs, clock.nowMs() + 24 * HOUR_MS)
 })
 
+test('a delta CRL brings whoever holds an older full one up to date', withoutOpenssl, async () => {
+  const own = await startStation({}, clock)
+  try {
+    const path = (name: string): string => join(own.folder, name)
+    const make = async (device: string): Promise<StoredCertificate> => {
+      const record = await own.issue({ tenant: 'acme', device, publicKey: publicKeyOf(await newPrivateKeyPem()) })
+      await writeFile(path(`${device}.pem`), record.pem)
+      return record
+    }
+    const [early, late, valid] = [await make('early'), await make('late'), await make('valid')]
+    await own.certificates.revoke('acme', early.serial, 'superseded')
+    const full = await own.revocationList.current()
+    await clock.advance(60_000)
+    await own.certificates.revoke('acme', late.serial, 'keyCompromise')
+    const delta = await own.revocationList.delta()
+    const text = await openssl(['crl', '-inform', 'DER', '-noout', '-text'], delta.der)
+    assert.match(text, new RegExp(`Delta CRL Indicator: critical\\s+${full.number}\\s`))
+    assert.match(text, new RegExp(late.serial))
+    assert.doesNotMatch(text, new RegExp(early.serial))
+    // §5.2.4: of the same number, they say the same.
+    const newest = await own.revocationList.current()
+    assert.equal(newest.number, delta.number)
+    assert.match(await openssl(['crl', '-inform', 'DER', '-noout', '-text'], newest.der), /X509v3 Freshest CRL:[^]*issuing\.delta\.crl/)
+    await writeFile(path('ca.pem'), own.authority.caPem)
+    await writeFile(
+      path('crls.pem'),
+      (await openssl(['crl', '-inform', 'DER'], full.der)) + (await openssl(['crl', '-inform', 'DER'], delta.der)),
+    )
+    await writeFile(path('full.pem'), await openssl(['crl', '-inform', 'DER'], full.der))
+    const verify = (name: string, crls: string, ...more: string[]): Promise<{ code: number | null; stderr: string }> =>
+      run('openssl', [
+        ...['verify', '-x509_strict', '-attime', String(Math.floor(clock.nowMs() / 1_000)), '-crl_check', '-CRLfile', path(crls), ...more],
+        ...['-CAfile', path('ca.pem'), path(`${name}.pem`)],
+      ])
+    assert.equal((await verify('late', 'full.pem')).code, 0, 'the old full CRL alone does not know')
+    assert.match((await verify('late', 'crls.pem', '-extended_crl', '-use_deltas')).stderr, /certificate revoked/)
+    assert.match((await verify('early', 'crls.pem', '-extended_crl', '-use_deltas')).stderr, /certificate revoked/)
+    assert.equal((await verify('valid', 'crls.pem', '-extended_crl', '-use_deltas')).code, 0)
+    assert.equal(valid.state, 'valid')
+    // As long as a full one of this run may be used, deltas build on it; the delta renews itself in its own, shorter time.
+    await clock.advance(HOUR_MS * 0.6)
+    const next = await own.revocationList.delta()
+    assert.ok(next.number > delta.number)
+    assert.match(await openssl(['crl', '-inform', 'DER', '-noout', '-text'], next.der), new RegExp(late.serial))
+    await clock.advance(30 * HOUR_MS)
+    assert.match(
+      await openssl(['crl', '-inform', 'DER', '-noout', '-text'], (await own.revocationList.delta()).der),
+      /No Revoked Certificates/,
+    )
+  } finally {
+    await own.stop()
+  }
+})
+
 test('an expired certificate leaves the list, one CRL lifetime later', withoutOpenssl, async () => {
   const { serial } = await issue('d4')
   await station.certificates.revoke('acme', serial, 'superseded')

@@ -4,14 +4,19 @@ import type { Service } from '../../kernel/service.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { Collection, Documents } from '../../storage/documents/documents.ts'
 import type { CertificateAuthority } from '../ca/authority.ts'
+import { deltaCrlPath } from '../ca/extensions.ts'
+import type { IssuingCa } from '../ca/issuing-ca.ts'
 import type { Certificates } from '../certificates.ts'
 import type { ProvisioningConfig } from '../config.ts'
+import { ListedSerials } from './listed-serials.ts'
 
 export interface RevocationListOptions {
   documents: Documents
   authority: CertificateAuthority
   certificates: Certificates
   config: ProvisioningConfig
+  /** Origin of the listener where delta CRLs are, asked at each signing. */
+  pkiUrl: () => string
   clock: Clock
   log: Logger
 }
@@ -28,18 +33,24 @@ interface CrlNumber {
   number: number
 }
 
-const NUMBER_ID = 'issuing'
+/** What is known of one CA's CRLs. */
+interface Lists {
+  listed: ListedSerials
+  full: { crl: CurrentCrl; revision: number } | undefined
+  delta: CurrentCrl | undefined
+  signing: Promise<void> | undefined
+}
 
 /**
- * The full CRL of the issuing CA, RFC 5280 §5. Signed when it is asked for and something was revoked since, or when more than the
- * configured part of its life is over: so what is handed out is never behind and never about to end, and nobody asking costs nothing.
+ * The CRLs of our issuing CAs, full and delta, RFC 5280 §5. Signed when they are asked for and something was revoked since, or when more
+ * than the configured part of their life is over: so what is handed out is never behind and never about to end, and nobody asking costs
+ * nothing. A full and a delta CRL of one number say the same (§5.2.4); the delta builds on the oldest full one that is still in use.
  */
 export class RevocationList implements Service {
   readonly name = 'revocation-list'
   readonly #options: RevocationListOptions
+  readonly #lists = new Map<string, Lists>()
   #numbers: Collection<CrlNumber> | undefined
-  #current: { crl: CurrentCrl; revision: number } | undefined
-  #signing: Promise<CurrentCrl> | undefined
   /** Revocations that another process told of. */
   #elsewhere = 0
 
@@ -53,9 +64,9 @@ export class RevocationList implements Service {
 
   async stop(): Promise<void> {
     // A signing under way still needs the documents; its failure was given to whoever asked for it.
-    await Promise.allSettled(this.#signing === undefined ? [] : [this.#signing])
+    await Promise.allSettled([...this.#lists.values()].map(({ signing }) => signing ?? DONE))
     this.#numbers = undefined
-    this.#current = undefined
+    this.#lists.clear()
   }
 
   /** Another process revoked a certificate: what is held is behind. */
@@ -63,53 +74,87 @@ export class RevocationList implements Service {
     this.#elsewhere++
   }
 
-  /** The CRL that holds every revocation that this process knew of before this call. */
-  async current(): Promise<CurrentCrl> {
+  /** The full CRL of a CA that holds every revocation that this process knew of before this call. */
+  async current(issuer: IssuingCa = this.#options.authority.issuers[0]): Promise<CurrentCrl> {
+    return (await this.#fresh(issuer, 'full')).full
+  }
+
+  /** The delta CRL to every full one of this run that is still in use. */
+  async delta(issuer: IssuingCa = this.#options.authority.issuers[0]): Promise<CurrentCrl> {
+    return (await this.#fresh(issuer, 'delta')).delta
+  }
+
+  async #fresh(issuer: IssuingCa, wanted: 'full' | 'delta'): Promise<{ full: CurrentCrl; delta: CurrentCrl }> {
+    const lists = this.#listsOf(issuer.id)
     // One signing at a time, however many ask; one that began before the latest revocation is followed by another.
-    while (this.#signing !== undefined) await Promise.allSettled([this.#signing])
-    const current = this.#current
-    if (current !== undefined && current.revision === this.#revision && !this.#isDue(current.crl)) return current.crl
-    this.#signing = this.#sign().finally(() => (this.#signing = undefined))
-    return this.#signing
+    while (lists.signing !== undefined) await Promise.allSettled([lists.signing])
+    const { full, delta } = lists
+    if (full !== undefined && delta !== undefined && full.revision === this.#revision) {
+      if (!this.#isDue(wanted === 'full' ? full.crl : delta)) return { full: full.crl, delta }
+    }
+    const signed = this.#sign(issuer, lists)
+    lists.signing = signed.then(
+      () => (lists.signing = undefined),
+      () => (lists.signing = undefined),
+    )
+    return signed
+  }
+
+  #listsOf(issuerId: string): Lists {
+    const known = this.#lists.get(issuerId)
+    if (known !== undefined) return known
+    const lists: Lists = { listed: new ListedSerials(), full: undefined, delta: undefined, signing: undefined }
+    this.#lists.set(issuerId, lists)
+    return lists
   }
 
   get #revision(): number {
     return this.#options.certificates.revision + this.#elsewhere
   }
 
-  #isDue(crl: CurrentCrl): boolean {
-    const { clock, config } = this.#options
-    return clock.nowMs() >= crl.thisUpdateMs + config.crlLifetimeMs * config.crlRefreshAfterFraction || clock.nowMs() < crl.thisUpdateMs
+  #isDue({ thisUpdateMs, nextUpdateMs }: CurrentCrl): boolean {
+    const nowMs = this.#options.clock.nowMs()
+    return nowMs >= thisUpdateMs + (nextUpdateMs - thisUpdateMs) * this.#options.config.crlRefreshAfterFraction || nowMs < thisUpdateMs
   }
 
-  async #sign(): Promise<CurrentCrl> {
-    const { authority, certificates, clock, config, log } = this.#options
+  async #sign(issuer: IssuingCa, lists: Lists): Promise<{ full: CurrentCrl; delta: CurrentCrl }> {
+    const { authority, certificates, clock, config, log, pkiUrl } = this.#options
     const revision = this.#revision
-    const nowMs = clock.nowMs()
+    const thisUpdateMs = clock.nowMs()
     // An entry stays until one CRL was issued after its certificate expired: kept for a CRL lifetime longer. RFC 5280 §5
-    const [issuer] = authority.issuers
-    const entries = await certificates.revoked(issuer.keyId, nowMs, config.crlLifetimeMs)
-    const number = await this.#nextNumber(nowMs)
-    const content = { number, thisUpdateMs: nowMs, nextUpdateMs: nowMs + config.crlLifetimeMs, entries }
-    const crl = { der: await authority.signCrl(content, issuer), number, thisUpdateMs: nowMs, nextUpdateMs: content.nextUpdateMs }
-    this.#current = { crl, revision }
-    log.info({ number, entries: entries.length }, 'CRL signed')
-    return crl
+    const entries = await certificates.revoked(issuer.keyId, thisUpdateMs, config.crlLifetimeMs)
+    const number = await this.#nextNumber(issuer.id, thisUpdateMs)
+    const fullNextMs = thisUpdateMs + config.crlLifetimeMs
+    const { baseNumber, added } = lists.listed.note(entries, { number, thisUpdateMs, nextUpdateMs: fullNextMs })
+    const of = { number, thisUpdateMs }
+    const freshestUrl = `${pkiUrl()}${deltaCrlPath(issuer.id)}`
+    const full = {
+      ...of,
+      nextUpdateMs: fullNextMs,
+      der: await authority.signCrl({ ...of, nextUpdateMs: fullNextMs, entries, freshestUrl }, issuer),
+    }
+    const nextUpdateMs = thisUpdateMs + config.crlDeltaLifetimeMs
+    const delta = { ...of, nextUpdateMs, der: await authority.signCrl({ ...of, nextUpdateMs, entries: added, baseNumber }, issuer) }
+    lists.full = { crl: full, revision }
+    lists.delta = delta
+    log.info({ issuer: issuer.id, number, entries: entries.length, baseNumber, added: added.length }, 'CRL signed')
+    return { full, delta }
   }
 
   /**
    * One more than the last, at least the epoch second, and durable before it is used: so it grows even if the documents were lost while
    * the CA was kept. RFC 5280 §5.2.3
    */
-  async #nextNumber(nowMs: number): Promise<number> {
+  async #nextNumber(issuerId: string, nowMs: number): Promise<number> {
     const numbers = this.#numbers
     if (numbers === undefined) throw new InternalError('the revocation list is used before its start or after its stop')
     for (;;) {
-      const last = await numbers.get(NUMBER_ID)
+      const last = await numbers.get(issuerId)
       const number = Math.max((last?.number ?? 0) + 1, Math.floor(nowMs / 1_000))
-      const result =
-        last === null ? await numbers.insert(NUMBER_ID, { number }) : await numbers.replace(NUMBER_ID, last.version, { number })
+      const result = last === null ? await numbers.insert(issuerId, { number }) : await numbers.replace(issuerId, last.version, { number })
       if (result.status === 'written') return number
     }
   }
 }
+
+const DONE = Promise.resolve()

@@ -15,6 +15,7 @@ import { Enrolment } from '../doors/enrolment.ts'
 import { EnrolmentTokens } from '../doors/enrolment-tokens.ts'
 import { EstClient } from '../doors/est-client.ts'
 import { issueCertificate } from '../doors/issue-certificate.ts'
+import { OcspResponder } from '../revocation/ocsp-responder.ts'
 import { PkiHttp } from '../revocation/pki-http.ts'
 import { RevocationList } from '../revocation/revocation-list.ts'
 import { ServerCertificate } from '../ca/server-certificate.ts'
@@ -66,8 +67,9 @@ export async function startStation(changes: Partial<ProvisioningConfig> = {}, cl
   const metrics = new Metrics()
   const authority: CertificateAuthority = new CertificateAuthority({ dataDir: folder, config, clock, log, pkiUrl: () => pkiHttp.publicUrl })
   const certificates = new Certificates({ documents, eventLog, clock, log, metrics })
-  const revocationList = new RevocationList({ documents, authority, certificates, config, clock, log })
-  const pkiHttp: PkiHttp = new PkiHttp({ authority, revocationList, config, clock, log })
+  const revocationList = new RevocationList({ documents, authority, certificates, config, pkiUrl: () => pkiHttp.publicUrl, clock, log })
+  const ocspResponder = new OcspResponder({ authority, sources: [certificates], config, clock, log, metrics })
+  const pkiHttp: PkiHttp = new PkiHttp({ authority, revocationList, ocspResponder, config, clock, log })
   const serverCertificate = new ServerCertificate({ authority, config, clock, log, metrics })
   const tokens = new EnrolmentTokens({ documents, registrar, config, clock, log })
   const enrolment = new Enrolment({ authority, certificates, tokens, registrar, config, log, metrics })
@@ -94,6 +96,7 @@ export async function startStation(changes: Partial<ProvisioningConfig> = {}, cl
     authority,
     certificates,
     revocationList,
+    ocspResponder,
     pkiHttp,
     serverCertificate,
     tokens,
