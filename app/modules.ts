@@ -83,7 +83,11 @@ export const MODULES: ModuleTable = {
         pkiUrl: () => parts.pkiHttp.publicUrl,
       }),
   },
-  certificates: { targets: ['registry'], needs: STORES, build: (context, parts) => new Certificates({ ...context, ...parts }) },
+  certificates: {
+    targets: ['registry'],
+    needs: [...STORES, 'auditTrail'],
+    build: (context, parts) => new Certificates({ ...context, ...parts }),
+  },
   revocationList: {
     targets: ['registry'],
     needs: ['documents', 'authority', 'certificates'],

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Agent, request } from 'undici'
+import { createInterface } from 'node:readline'
+import { Agent, request, type Dispatcher } from 'undici'
 import { readRuntimeInfo, type RuntimeInfo } from '../app/data-folder.ts'
 import { AccessError, ConflictError, describeError, EnvironmentError, InvalidInputError, NotFoundError } from '../kernel/errors.ts'
 
@@ -47,11 +48,22 @@ export class ApiClient {
   async post<T>(path: string, body: object): Promise<T> {
     return this.#send<T>('POST', path, body)
   }
+  /** The lines of an answer, as they come in. */
+  async *lines(path: string): AsyncGenerator<string> {
+    const body = await this.#open('GET', path)
+    yield* createInterface({ input: body, crlfDelay: Infinity })
+  }
   close(): Promise<void> {
     return this.#agent.close()
   }
 
   async #send<T>(method: 'GET' | 'POST', path: string, body?: object): Promise<T> {
+    const text = await (await this.#open(method, path, body)).text()
+    return (text === '' ? undefined : JSON.parse(text)) as T
+  }
+
+  /** The body of an answer that is no refusal. */
+  async #open(method: 'GET' | 'POST', path: string, body?: object): Promise<Dispatcher.ResponseData['body']> {
     let answer
     try {
       answer = await request(`${this.origin}/api/v1${path}`, {
@@ -67,9 +79,8 @@ export class ApiClient {
         remedy: 'Start it with `fleetpulse start`, or name another one with --api URL.',
       })
     }
-    const text = await answer.body.text()
-    if (answer.statusCode < 300) return (text === '' ? undefined : JSON.parse(text)) as T
-    throw refusal(answer.statusCode, text)
+    if (answer.statusCode < 300) return answer.body
+    throw refusal(answer.statusCode, await answer.body.text())
   }
 }
 

@@ -5,6 +5,7 @@ import { EXIT } from './failure.ts'
 import type { Fault } from './ledger-check.ts'
 import { instant } from './options.ts'
 import { progressBar } from './progress.ts'
+import { verifyAuditCommand } from './verify-audit.ts'
 import { verifyLedger, type LedgerReport } from './verify-ledger.ts'
 
 interface VerifyLedgerOptions extends PlatformOptions {
@@ -33,7 +34,10 @@ export function verifyCommand(): Command {
         '\nExample:\n  fleetpulse verify ledger --device pump-1 --from 2026-01-31T00:00:00Z\n',
     )
     .action(run)
-  return new Command('verify').description('Check what the platform says against what it holds').addCommand(ledger)
+  return new Command('verify')
+    .description('Check what the platform says against what it holds')
+    .addCommand(ledger)
+    .addCommand(verifyAuditCommand())
 }
 
 async function run(options: VerifyLedgerOptions): Promise<void> {

@@ -52,6 +52,7 @@ export const CertificateRecordSchema = Type.Object({
   issuedAt: Type.Integer({ description: 'epoch ms' }),
   revokedAt: Type.Union([Type.Integer(), Type.Null()]),
   reason: Type.Union([Type.String(), Type.Null()], { description: 'CRLReason name of RFC 5280 §5.3.1' }),
+  revokedBy: Type.Optional(Type.String({ description: '`user:NAME`, `device:ID` or `system`' })),
   /** True once the `certificate-revoked` event is in the log; a revocation cut short by a crash is announced at the next start. */
   announced: Type.Boolean(),
   /** Revoked, and the device had no other valid certificate when it was. */

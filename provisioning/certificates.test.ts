@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import type { AuditedAct, AuditTrail } from '../contracts/audit.ts'
 import { CRL_REASONS } from '../contracts/certificate.ts'
 import { DEVICE_EVENT, type DeviceEvent } from '../contracts/device-event.ts'
 import { DOWNLINKS_CANCELLED } from '../contracts/downlink.ts'
@@ -150,4 +151,26 @@ test('a revocation cut off before its event is announced by the next start, or b
   await next.start()
   assert.equal((await eventsOf(first.serial)).length, 1)
   assert.equal((await station.certificates.get('acme', first.serial)).announced, true)
+})
+
+test('a revocation is in the audit trail with who did it, also when a crash came before it was recorded', async () => {
+  const { documents, eventLog } = station.stores
+  const acts: AuditedAct[] = []
+  let failing = true
+  const auditTrail = {
+    record: (act: AuditedAct) => (failing ? Promise.reject(new EnvironmentError('STORE_FULL', 'the trail is away')) : void acts.push(act)),
+  } as AuditTrail
+  const options = { documents, eventLog, auditTrail, clock: systemClock, log: silentLogger }
+  const cutOff = new Certificates({ ...options, metrics: new Metrics() })
+  await cutOff.start()
+  const { serial } = await issue('d7')
+  await assert.rejects(cutOff.revoke('acme', serial, 'keyCompromise', 'user:ann'), /the trail is away/)
+  assert.equal((await eventsOf(serial)).length, 1, 'its sessions end all the same')
+  failing = false
+  const next = new Certificates({ ...options, metrics: new Metrics() })
+  await next.start()
+  assert.deepEqual(
+    acts.filter(({ subject }) => subject.id === serial).map(({ actor, action, device, why }) => [actor, action, device, why]),
+    [['user:ann', 'certificate.revoke', 'd7', 'keyCompromise']],
+  )
 })

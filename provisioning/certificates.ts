@@ -1,7 +1,9 @@
 import type { Counter } from 'prom-client'
+import type { AuditTrail } from '../contracts/audit.ts'
 import { CERTIFICATES_COLLECTION, CRL_REASONS, normaliseSerial, type CertificateRecord, type CrlReason } from '../contracts/certificate.ts'
 import { DEVICE_EVENT, type DeviceEvent } from '../contracts/device-event.ts'
 import { DOWNLINKS_CANCELLED, type DownlinksCancelled } from '../contracts/downlink.ts'
+import type { Actor } from '../contracts/registrar.ts'
 import { deviceKey, TOPICS } from '../contracts/topics.ts'
 import { jsonBytes } from '../kernel/bytes.ts'
 import { InternalError, InvalidInputError, NotFoundError } from '../kernel/errors.ts'
@@ -23,6 +25,8 @@ export interface CertificatesOptions {
   clock: Clock
   log: Logger
   metrics: Metrics
+  /** Every revocation is recorded there, at least once. */
+  auditTrail?: AuditTrail
 }
 
 export interface CertificateQuery {
@@ -143,9 +147,9 @@ export class Certificates implements Service {
    * Revokes: the record first, then the event that closes sessions and, when it was the device's last certificate, the one that cancels
    * what waits for it; durable before it answers. Revoking again answers the first
    * revocation as it stands (and sends its event if a crash had cut it off). `reason` is a CRLReason name, RFC 5280 §5.3.1.
-   * Throws InvalidInputError naming `reason`, NotFoundError.
+   * `by` is kept for the record. Throws InvalidInputError naming `reason`, NotFoundError.
    */
-  async revoke(tenant: string, serial: string, reason: string): Promise<StoredCertificate> {
+  async revoke(tenant: string, serial: string, reason: string, by: Actor = 'system'): Promise<StoredCertificate> {
     if (!isReason(reason)) {
       throw new InvalidInputError(
         `reason: "${reason.slice(0, 64)}" is not a reason to revoke; allowed: ${Object.keys(CRL_REASONS).join(', ')}`,
@@ -158,7 +162,7 @@ export class Certificates implements Service {
     const revokedAt = this.#options.clock.nowMs()
     let record = await this.get(tenant, serial)
     while (record.state === 'valid') {
-      const change = { $set: { state: 'revoked', revokedAt, reason } }
+      const change = { $set: { state: 'revoked', revokedAt, reason, revokedBy: by } }
       const result = await this.#opened().update(record._id, change, record.version)
       if (result.status === 'written') {
         this.#revision++
@@ -199,8 +203,23 @@ export class Certificates implements Service {
       appended.push(eventLog.append(TOPICS.commands, [{ key, schema: DOWNLINKS_CANCELLED, value: jsonBytes(cancelled) }]))
     }
     await Promise.all(appended)
+    await this.#audit(record)
     const result = await collection.update(record._id, { $set: { announced: true, isLast } })
     return result.status === 'written' ? result.document : record
+  }
+
+  /** Before the mark is set: a revocation cut short by a crash is recorded at the next start. */
+  async #audit(record: StoredCertificate): Promise<void> {
+    await this.#options.auditTrail?.record({
+      tenant: record.tenant,
+      actor: record.revokedBy ?? 'system',
+      action: 'certificate.revoke',
+      subject: { kind: 'certificate', id: record._id },
+      device: record.device,
+      why: reasonOf(record),
+      before: { state: 'valid' },
+      after: { state: 'revoked' },
+    })
   }
 
   /** A certificate with which the device could still come in. */

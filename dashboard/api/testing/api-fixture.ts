@@ -76,7 +76,7 @@ export class ApiFixture {
     const auditTrail = new Trail(stores)
     const registry = new Registry({ ...stores, auditTrail })
     const authority = new CertificateAuthority({ ...common, dataDir: folder, config: provisioning, pkiUrl: () => 'http://localhost' })
-    const certificates = new Certificates(stores)
+    const certificates = new Certificates({ ...stores, auditTrail })
     const enrolmentTokens = new EnrolmentTokens({ ...stores, registrar: registry, config: provisioning })
     const expiryForecast = new ExpiryForecast({ ...stores, config: defaultsOf(RotationConfigSchema) })
     const anomalies = new AnomalyArchive({ ...stores, anomaliesMax: 1_000 })
