@@ -86,6 +86,11 @@ export class DeviceConnection {
     return packetId
   }
 
+  /** Sends a reading once more, as a client does that doubts that it arrived. */
+  repeat(packetId: number, payload: Buffer): void {
+    this.#socket?.write(this.#encoder.encode(packetId, payload, true))
+  }
+
   /** Sends several in one write; answers their packet ids. */
   publishAll(payloads: readonly Buffer[]): number[] {
     const ids = payloads.map(() => this.#takePacketId())

@@ -7,7 +7,7 @@ import type { DeviceBundle } from '../provisioning/doors/device-bundle.ts'
 import { PROFILES, type DeviceProfile, type Fault } from './device-profiles.ts'
 import { faultPlan } from './fault-plan.ts'
 import { Latencies } from './latencies.ts'
-import { SimulatedDevice, type RenewalDoor } from './simulated-device.ts'
+import { SimulatedDevice, type Disorder, type RenewalDoor } from './simulated-device.ts'
 
 export interface FleetOptions {
   devices: number
@@ -24,6 +24,8 @@ export interface FleetOptions {
   inflightMax: number
   /** How a device renews its certificate; none does without it. */
   renewal?: (device: string) => RenewalDoor
+  /** Publishes repeated and out of order; none when undefined. */
+  disorder?: Disorder
   /** Faults: none when undefined. Times in ms. */
   faults?: { quietMs: number; everyMs: number; lastsMs: number }
   onProgress?: (what: 'enrolled' | 'connected', done: number) => void
@@ -62,7 +64,7 @@ export class Fleet {
 
   /** Enrols and connects every device. */
   async connect(): Promise<void> {
-    const { clock, log, seed, host, mqttsPort, inflightMax, enrol, renewal, onProgress } = this.#options
+    const { clock, log, seed, host, mqttsPort, inflightMax, disorder, enrol, renewal, onProgress } = this.#options
     const boot = newId(clock.nowMs()).slice(0, 12)
     let enrolled = 0
     await inSlices(this.plan(), ENROL_AT_ONCE, async ({ id, profile }) => {
@@ -71,6 +73,7 @@ export class Fleet {
       const device = new SimulatedDevice({
         ...{ id, profile, bundle, host, port: mqttsPort, boot, seed, inflightMax, clock, log, ackLatencies: this.ackLatencies },
         ...(renewal === undefined ? {} : { renewal: renewal(id) }),
+        ...(disorder === undefined ? {} : { disorder }),
       })
       this.devices.push(device)
       device.keepCertificate()
@@ -130,6 +133,7 @@ export class Fleet {
   pause(): void {
     for (const timer of this.#timers) timer.cancel()
     this.#timers = []
+    for (const device of this.devices) device.flush()
   }
 
   stop(): void {

@@ -45,6 +45,8 @@ export function subscribePacket(packetId: number, filter: string): Buffer {
 export function pubackPacket(packetId: number): Buffer {
   return packet(0x40, uint16(packetId))
 }
+const PUBLISH_QOS_1 = 0x32
+const DUP = 0x08
 
 export const PINGREQ = Buffer.from([0xc0, 0])
 export const DISCONNECT = Buffer.from([0xe0, 0])
@@ -57,9 +59,9 @@ export class PublishEncoder {
     this.#topic = text(topic)
   }
 
-  /** Answers the bytes of one packet. */
-  encode(packetId: number, payload: Buffer): Buffer {
-    return packet(0x32, Buffer.concat([this.#topic, uint16(packetId), payload]))
+  /** Answers the bytes of one packet; `again` sets DUP [MQTT-3.3.1-1]. */
+  encode(packetId: number, payload: Buffer, again = false): Buffer {
+    return packet(again ? PUBLISH_QOS_1 | DUP : PUBLISH_QOS_1, Buffer.concat([this.#topic, uint16(packetId), payload]))
   }
 }
 

@@ -21,6 +21,7 @@ export interface SimulatedDeviceOptions {
   seed: number
   /** Readings sent and not yet acknowledged at most; then it waits. */
   inflightMax: number
+  disorder?: Disorder
   clock: Clock
   log: Logger
   ackLatencies: Latencies
@@ -35,8 +36,17 @@ export interface RenewalDoor {
   keep?: (device: string, bundle: DeviceBundle) => Promise<void>
 }
 
+/** What a poor network does to publishes; shares from 0 to 1. */
+export interface Disorder {
+  /** Sent twice, the second time as a duplicate. */
+  repeatShare: number
+  /** Sent after the next one. */
+  swapShare: number
+}
+
 interface Unacked {
   seq: number
+  ts: number
   payload: Buffer
   sentAtMs: number
 }
@@ -49,9 +59,12 @@ export class SimulatedDevice {
   readonly #options: SimulatedDeviceOptions
   readonly #random: Random
   readonly #phase: number
+  readonly #disorderRandom: Random
   readonly #unacked = new Map<number, Unacked>()
   readonly #renewal: CertificateRenewal | undefined
   #bundle: DeviceBundle
+  /** Measured, and waiting to be overtaken by the next one. */
+  #held: Unacked | undefined
   #connection: DeviceConnection | undefined
   /** A new certificate is being taken into use: the old connection may end. */
   #isSwitching = false
@@ -70,6 +83,7 @@ export class SimulatedDevice {
     this.#phase = this.#random.next() * 2 * Math.PI
     this.#bundle = options.bundle
     if (options.renewal !== undefined) this.#renewal = this.#looksAfterCertificate(options.renewal)
+    this.#disorderRandom = seededRandom(`${options.seed}/${options.id}/disorder`)
   }
 
   get id(): string {
@@ -79,10 +93,11 @@ export class SimulatedDevice {
     return this.#options.boot
   }
   get unacked(): number {
-    return this.#unacked.size
+    return this.#unacked.size + (this.#held === undefined ? 0 : 1)
   }
   /** Sent and not acknowledged: whether the platform has it is not known. */
   isUnacked(seq: number): boolean {
+    if (this.#held?.seq === seq) return true
     for (const entry of this.#unacked.values()) if (entry.seq === seq) return true
     return false
   }
@@ -133,8 +148,35 @@ export class SimulatedDevice {
     }
     const seq = this.sent++
     const payload = Buffer.from(JSON.stringify({ ts, boot: this.#options.boot, seq, values }))
-    this.#unacked.set(this.#connection.publish(payload), { seq, payload, sentAtMs: this.#options.clock.monotonicMs() })
+    this.#send({ seq, ts, payload, sentAtMs: this.#options.clock.monotonicMs() })
     return true
+  }
+
+  /** Sends what was held back to be overtaken. */
+  flush(): void {
+    const held = this.#held
+    this.#held = undefined
+    if (held !== undefined) this.#publish(held)
+  }
+
+  #send(entry: Unacked): void {
+    const { disorder } = this.#options
+    // Of two at one instant the order of arrival is the only one there is.
+    if (this.#held?.ts === entry.ts) this.flush()
+    if (disorder !== undefined && this.#held === undefined && this.#disorderRandom.next() < disorder.swapShare) {
+      this.#held = entry
+      return
+    }
+    this.#publish(entry)
+    this.flush()
+  }
+
+  #publish(entry: Unacked): void {
+    const { disorder } = this.#options
+    const packetId = this.#connection?.publish(entry.payload)
+    if (packetId === undefined) return
+    this.#unacked.set(packetId, entry)
+    if (disorder !== undefined && this.#disorderRandom.next() < disorder.repeatShare) this.#connection?.repeat(packetId, entry.payload)
   }
 
   /** Tries to connect until it works or the device is stopped. */

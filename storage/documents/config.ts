@@ -27,6 +27,18 @@ export const DocumentsConfigSchema = Type.Object(
       maximum: 100_000,
       description: 'Documents that deleteMany removes in one transaction; writers of other threads get their turn in between.',
     }),
+    diskReserveBytes: Type.Integer({
+      default: 33_554_432,
+      minimum: 0,
+      description:
+        "Writes are refused while the disk has less room than this, in bytes; less than the event log's, so that what is in the log can still be worked off. 0 switches it off.",
+    }),
+    diskCheckMs: Type.Integer({
+      default: 200,
+      minimum: 10,
+      maximum: 60_000,
+      description: 'The room on the disk is looked at every so many ms.',
+    }),
   },
   { additionalProperties: false, default: {} },
 )

@@ -96,12 +96,16 @@ export class LmdbCollection<T extends object> implements Collection<T> {
   }
 
   async delete(id: string, version?: number): Promise<{ status: 'deleted' } | { status: 'conflict' } | { status: 'missing' }> {
-    return this.#write(id, (writer, record, current) => {
-      if (current === undefined) return { status: 'missing' }
-      if (version !== undefined && current.version !== version) return { status: 'conflict' }
-      writer.remove(record, current)
-      return { status: 'deleted' }
-    })
+    return this.#write(
+      id,
+      (writer, record, current) => {
+        if (current === undefined) return { status: 'missing' }
+        if (version !== undefined && current.version !== version) return { status: 'conflict' }
+        writer.remove(record, current)
+        return { status: 'deleted' }
+      },
+      true,
+    )
   }
 
   async deleteMany(filter: Filter): Promise<number> {
@@ -115,19 +119,23 @@ export class LmdbCollection<T extends object> implements Collection<T> {
         const documents = finder.matchingNow(this.#name, filter, sliceMax)
         for (const document of documents) writer.remove(record, document)
         return documents.length
-      })
+      }, true)
       deleted += slice
       if (slice < sliceMax) return deleted
     }
   }
 
-  #write<R>(id: string, step: (writer: LmdbWriter, record: CollectionRecord, current: (T & Stored) | undefined) => R): Promise<R> {
+  #write<R>(
+    id: string,
+    step: (writer: LmdbWriter, record: CollectionRecord, current: (T & Stored) | undefined) => R,
+    frees = false,
+  ): Promise<R> {
     idBytes(id)
     const { store, writer } = this.#opened()
     return store.write(() => {
       const record = writer.record(this.#name)
       return step(writer, record, writer.read<T>(this.#name, record, id))
-    })
+    }, frees)
   }
 
   #stored(

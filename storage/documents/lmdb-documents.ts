@@ -2,6 +2,7 @@ import type { Counter } from 'prom-client'
 import { StoreError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import type { Metrics } from '../../kernel/metrics.ts'
+import { DiskReserve } from '../disk-reserve.ts'
 import type { DocumentsConfig } from './config.ts'
 import type { Collection, CollectionSpec, Documents } from './documents.ts'
 import { checkCollectionSpec } from './index-entries.ts'
@@ -78,7 +79,8 @@ export class LmdbDocuments implements Documents {
 
   async #open(): Promise<OpenedStore> {
     const { directory, config, log } = this.#options
-    const store = await LmdbStore.open(directory)
+    const { diskReserveBytes: reserveBytes, diskCheckMs: checkMs } = config
+    const store = await LmdbStore.open(directory, new DiskReserve({ directory, reserveBytes, checkMs, log }))
     log.debug({ directory }, 'documents store opened')
     return { store, writer: new LmdbWriter(store, config), finder: new LmdbFinder({ store, config, examined: this.#examined }) }
   }

@@ -1,5 +1,6 @@
 import { constants } from 'node:os'
 import { FleetpulseError, StoreError } from '../../kernel/errors.ts'
+import { isUnexplainedCommit } from '../lmdb-commit-cause.ts'
 
 const { errno } = constants
 const MDB = { pageNotFound: -30797, corrupted: -30796, versionMismatch: -30794, invalid: -30793, mapFull: -30792 } as const
@@ -12,18 +13,22 @@ const CORRUPT: ReadonlySet<unknown> = new Set([MDB.pageNotFound, MDB.corrupted, 
 export function toStoreError(error: unknown, directory: string): FleetpulseError {
   if (error instanceof FleetpulseError) return error
   const code = error instanceof Error && 'code' in error ? error.code : undefined
-  if (FULL.has(code)) {
-    return new StoreError('STORE_FULL', `the documents store in ${directory} cannot grow: its disk or quota is full, or the disk fails`, {
-      remedy: 'Free space on this disk; writing works again by itself, and what was stored is unharmed.',
-      retryable: true,
-      cause: error,
-    })
+  if (FULL.has(code) || isUnexplainedCommit(error)) {
+    return full(directory, error)
   }
   if (CORRUPT.has(code)) return corrupt(`the documents store in ${directory} is damaged`, error)
   if (code === MDB.versionMismatch) return newer(directory, error)
   return new StoreError('STORE_UNUSABLE', `the documents store in ${directory} cannot be used`, {
     remedy: 'Make it a folder that this user may read and write, or choose another data folder.',
     cause: error,
+  })
+}
+
+export function full(directory: string, cause?: unknown): StoreError {
+  return new StoreError('STORE_FULL', `the documents store in ${directory} cannot grow: its disk or quota is full, or the disk fails`, {
+    remedy: 'Free space on this disk; writing works again by itself, and what was stored is unharmed.',
+    retryable: true,
+    cause,
   })
 }
 
@@ -39,13 +44,4 @@ export function newer(directory: string, cause?: unknown): StoreError {
     remedy: 'Start the version of Fleetpulse that wrote this data folder, or newer; nothing was changed.',
     cause,
   })
-}
-
-/** LMDB rejects every write of a failed commit with one general error that promises the cause. */
-export async function commitCause(error: unknown): Promise<unknown> {
-  if (!(error instanceof Error) || !('commitError' in error)) return error
-  return Promise.resolve(error.commitError).then(
-    () => error,
-    (cause: unknown) => cause,
-  )
 }

@@ -2,7 +2,9 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { open, type Database, type RootDatabase, type Transaction } from 'lmdb'
 import { StoreError } from '../../kernel/errors.ts'
-import { commitCause, corrupt, newer, toStoreError } from './lmdb-errors.ts'
+import type { DiskReserve } from '../disk-reserve.ts'
+import { commitCause } from '../lmdb-commit-cause.ts'
+import { corrupt, full, newer, toStoreError } from './lmdb-errors.ts'
 import { checkLmdbHeader } from './lmdb-header.ts'
 
 /** Version of everything this adapter keeps; raised when an older program could no longer read it. 2: documents may hold bytes. */
@@ -25,12 +27,14 @@ export class LmdbStore {
   /** Index number, values and id → id. */
   readonly indexes: Database<string, Buffer>
   readonly #root: RootDatabase<Buffer, Buffer>
+  readonly #diskReserve: DiskReserve | undefined
   #active = 0
   #closing = false
   #onIdle: (() => void) | undefined
 
-  private constructor(directory: string) {
+  private constructor(directory: string, diskReserve: DiskReserve | undefined) {
     this.directory = directory
+    this.#diskReserve = diskReserve
     this.#root = open<Buffer, Buffer>({
       ...BINARY,
       path: directory,
@@ -46,12 +50,13 @@ export class LmdbStore {
     this.indexes = this.#root.openDB('indexes', { encoding: 'string', keyEncoding: 'binary', cache: false })
   }
 
-  /** Throws StoreError STORE_UNUSABLE, STORE_CORRUPT, STORE_NEWER or STORE_FULL; then nothing was changed. */
-  static async open(directory: string): Promise<LmdbStore> {
+  /** Throws StoreError STORE_UNUSABLE, STORE_CORRUPT, STORE_NEWER or STORE_FULL; then nothing was changed. With a reserve, writes keep it. */
+  static async open(directory: string, diskReserve?: DiskReserve): Promise<LmdbStore> {
     try {
       mkdirSync(directory, { recursive: true, mode: 0o700 })
       checkLmdbHeader(join(directory, 'data.mdb'))
-      const store = new LmdbStore(directory)
+      const store = new LmdbStore(directory, diskReserve)
+      diskReserve?.start()
       try {
         await store.write(() => store.#checkFormat())
       } catch (error) {
@@ -66,11 +71,12 @@ export class LmdbStore {
 
   /**
    * Runs `step` inside the one write transaction that LMDB allows in all threads and processes; resolves with its answer when that is durable.
-   * When it throws, nothing of it is kept. Steps of one turn of the event loop share a commit.
+   * When it throws, nothing of it is kept. Steps of one turn of the event loop share a commit. Only what `frees` is done on a disk that is nearly full.
    */
-  async write<T>(step: () => T): Promise<T> {
+  async write<T>(step: () => T, frees = false): Promise<T> {
     this.#begin()
     try {
+      if (!frees && this.#diskReserve?.isShort === true) throw full(this.directory)
       return await this.#root.childTransaction(step)
     } catch (error) {
       throw toStoreError(await commitCause(error), this.directory)
@@ -101,6 +107,7 @@ export class LmdbStore {
   /** Lets what is under way finish, then closes. */
   async close(): Promise<void> {
     this.#closing = true
+    this.#diskReserve?.stop()
     if (this.#active > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
     await this.#root.close()
   }

@@ -4,7 +4,9 @@ import type { Clock } from '../../kernel/time.ts'
 import type { AppendTurn, PartitionAppend } from './append-turn.ts'
 import type { DurableHeads } from './durable-heads.ts'
 import type { EventLogMetrics } from './event-log-metrics.ts'
-import { commitCause, toLogError, unavailable } from './lmdb-errors.ts'
+import type { DiskReserve } from '../disk-reserve.ts'
+import { commitCause } from '../lmdb-commit-cause.ts'
+import { diskFull, toLogError, unavailable } from './lmdb-errors.ts'
 import type { Commit, LmdbEnvironment } from './lmdb-environment.ts'
 import { entryKey, partitionKey, type Slot } from './log-keys.ts'
 import { encodeHead, readHead, type Head, type Versioned } from './partition-state.ts'
@@ -12,6 +14,7 @@ import { encodeHead, readHead, type Head, type Versioned } from './partition-sta
 export interface CommitPipelineOptions {
   environment: LmdbEnvironment
   durableHeads: DurableHeads
+  diskReserve: DiskReserve
   metrics: EventLogMetrics
   clock: Clock
   log: Logger
@@ -72,6 +75,7 @@ export class CommitPipeline {
     const startMs = this.#options.clock.monotonicMs()
     try {
       if (this.#failure !== null) throw this.#failure
+      if (this.#options.diskReserve.isShort) throw diskFull(this.#options.environment.directory)
       if (await this.#commit(turn)) {
         this.#succeed(turn, startMs)
       } else {

@@ -35,6 +35,18 @@ export const EventLogConfigSchema = Type.Object(
       maximum: 1_099_511_627_776,
       description: 'Address space mapped at the start, in bytes; it grows by itself, and it is neither memory nor disk until used.',
     }),
+    diskReserveBytes: Type.Integer({
+      default: 67_108_864,
+      minimum: 0,
+      description:
+        'Appends are refused while the disk has less room than this, in bytes, and go on by themselves when it has more: some seconds of the largest load, so that the disk is never met full. 0 switches it off.',
+    }),
+    diskCheckMs: Type.Integer({
+      default: 200,
+      minimum: 10,
+      maximum: 60_000,
+      description: 'The room on the disk is looked at every so many ms.',
+    }),
     retentionIntervalMs: Type.Integer({
       default: 5_000,
       minimum: 100,

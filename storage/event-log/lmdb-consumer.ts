@@ -50,7 +50,11 @@ export class LmdbConsumer implements Consumer, GroupMember {
   #isClosed = false
   #wake: () => void = () => {}
 
-  constructor(host: ConsumerHost, group: ConsumerGroup, options: { from: StartPosition; commits: boolean; callbacks: MembershipCallbacks }) {
+  constructor(
+    host: ConsumerHost,
+    group: ConsumerGroup,
+    options: { from: StartPosition; commits: boolean; callbacks: MembershipCallbacks },
+  ) {
     this.#host = host
     this.#group = group
     this.from = options.from
@@ -235,7 +239,8 @@ export class LmdbConsumer implements Consumer, GroupMember {
   }
 
   #requireAssigned(partition: number): void {
-    if (!this.#assigned.includes(partition) && !this.#leaving.has(partition)) throw lostPartition(this.#group, `partition ${partition} is not assigned to this consumer`)
+    if (!this.#assigned.includes(partition) && !this.#leaving.has(partition))
+      throw lostPartition(this.#group, `partition ${partition} is not assigned to this consumer`)
   }
 }
 

@@ -55,14 +55,3 @@ export function unavailable(message: string, cause?: unknown): EnvironmentError 
     cause,
   })
 }
-
-/** LMDB rejects every write of a failed commit with one general error that promises the cause. */
-export async function commitCause(error: unknown): Promise<unknown> {
-  if (!(error instanceof Error) || !('commitError' in error)) return error
-  try {
-    await error.commitError
-    return error
-  } catch (cause) {
-    return cause
-  }
-}

@@ -3,6 +3,7 @@ import { describeError, InvalidInputError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import type { Metrics } from '../../kernel/metrics.ts'
 import { every, type Clock, type Timer } from '../../kernel/time.ts'
+import { DiskReserve } from '../disk-reserve.ts'
 import { AppendQueue } from './append-queue.ts'
 import type { EventLogConfig } from './config.ts'
 import { ConsumerGroups } from './consumer-groups.ts'
@@ -37,6 +38,7 @@ interface Running {
   queue: AppendQueue
   groups: ConsumerGroups
   retention: Retention
+  diskReserve: DiskReserve
   timers: Timer[]
 }
 
@@ -74,6 +76,7 @@ export class LmdbEventLog implements EventLog {
     const running = await this.#starting
     this.#starting = null
     for (const timer of running.timers) timer.cancel()
+    running.diskReserve.stop()
     await running.groups.close()
     await running.queue.close(this.#options.config.stopTimeoutMs)
     await this.#retaining?.catch(() => {})
@@ -155,10 +158,13 @@ export class LmdbEventLog implements EventLog {
     const durableHeads = new DurableHeads(() => this.#guard('topics could not be read', () => this.#refreshTopics()))
     catalog.refresh()
     durableHeads.start(`fleetpulse-event-log:${realpathSync(directory)}`)
-    const queue = new AppendQueue(config, { environment, durableHeads, metrics, clock, log })
+    const { diskReserveBytes: reserveBytes, diskCheckMs: checkMs } = config
+    const diskReserve = new DiskReserve({ directory, reserveBytes, checkMs, log })
+    diskReserve.start()
+    const queue = new AppendQueue(config, { environment, durableHeads, diskReserve, metrics, clock, log })
     const groups = new ConsumerGroups({ environment, catalog, durableHeads, queue, clock, log, metrics })
     const retention = new Retention({ environment, catalog, clock, log, metrics, entriesPerCommit: config.retentionEntriesPerCommit })
-    const running: Running = { environment, catalog, durableHeads, queue, groups, retention, timers: [] }
+    const running: Running = { environment, catalog, durableHeads, queue, groups, retention, diskReserve, timers: [] }
     const visible = visibleHeads(running)
     await environment.flushAll()
     durableHeads.advance(visible)

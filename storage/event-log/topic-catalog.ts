@@ -1,6 +1,7 @@
 import { ConflictError, InvalidInputError, NotFoundError, StoreError } from '../../kernel/errors.ts'
 import type { TopicSpec } from './event-log.ts'
-import { commitCause, toLogError } from './lmdb-errors.ts'
+import { commitCause } from '../lmdb-commit-cause.ts'
+import { toLogError } from './lmdb-errors.ts'
 import type { LmdbEnvironment } from './lmdb-environment.ts'
 import { partitionKey, PARTITIONS_MAX, slotOf, TOPIC_IDS_MAX, type Slot } from './log-keys.ts'
 import { EMPTY_HEAD, EMPTY_TAIL, encodeHead, encodeTail } from './partition-state.ts'

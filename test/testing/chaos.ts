@@ -14,7 +14,20 @@ import { until } from './platform-process.ts'
 import { windowFaults, type OracleReading } from './window-oracle.ts'
 
 /** What may happen, by name. */
-export const CALAMITIES = ['kill', 'kafka', 'questdb', 'mongodb', 'add', 'remove', 'cut'] as const
+export const CALAMITIES = [
+  'kill edge',
+  'kill processing',
+  'kill anomaly',
+  'kill alerts',
+  'kill registry',
+  'kill dashboard',
+  'kafka',
+  'questdb',
+  'mongodb',
+  'add',
+  'remove',
+  'cut',
+] as const
 export type Calamity = (typeof CALAMITIES)[number]
 
 export interface ChaosReport extends StoredTruth {
@@ -34,7 +47,7 @@ export interface ChaosOptions {
   seed: number
   devices: number
   ratePerS: number
-  /** What happens, in this order; each at a random moment after the one before. */
+  /** What happens, in an order by the seed; each at a random moment after the one before. */
   calamities: readonly Calamity[]
   /** Shortest and longest time between two, in ms. */
   pauseMs: readonly [number, number]
@@ -47,6 +60,8 @@ export interface ChaosOptions {
 /** Copies that may be added and taken away again. */
 const COPIED: readonly Target[] = ['processing', 'anomaly', 'alerts', 'edge']
 const PAGE_ITEMS = 1_000
+/** Shares of publishes that come twice, and that the next one overtakes. */
+export const DISORDER = { repeatShare: 0.02, swapShare: 0.02 }
 const FLOW_TIMEOUT_MS = 120_000
 
 /** Load from many devices while processes and servers die; then an independent look at the store. */
@@ -69,6 +84,7 @@ export async function chaosRun(options: ChaosOptions): Promise<ChaosReport> {
     clock: systemClock,
     log: silentLogger,
     inflightMax: 50,
+    disorder: DISORDER,
     enrol: (device) => cluster.enrol(device, GENERIC_TYPE),
   })
   try {
@@ -76,7 +92,7 @@ export async function chaosRun(options: ChaosOptions): Promise<ChaosReport> {
     onProgress(`${devices} devices are connected`)
     fleet.run()
     const happened: string[] = []
-    for (const calamity of options.calamities) {
+    for (const calamity of shuffled(options.calamities, random)) {
       await wait(integerBetween(random, options.pauseMs[0], options.pauseMs[1]))
       const what = await happen(calamity, options, balancer, random)
       happened.push(what)
@@ -108,24 +124,39 @@ async function check(options: ChaosOptions, fleet: Fleet, happened: string[]): P
   )
   const store = { readings: (query: string) => cluster.get<{ items: StoredItem[]; next: string | null }>(`/readings?${query}`) }
   const truth = await measureStored({ fleet, store, clock: systemClock, timeoutMs: 30_000, onProgress: () => undefined })
-  let windowsChecked = 0
-  const faults: string[] = []
-  for (const device of fleet.devices.slice(0, options.windowDevices)) {
-    const readings = (await everything<OracleReading>(cluster, `/readings?device=${device.id}`)).sort((a, b) => a.ts - b.ts || a.seq - b.seq)
-    const emitted = await everything<WindowResult>(cluster, `/windows?device=${device.id}`)
-    const metric = Object.keys(readings[0]?.values ?? {})[0] ?? ''
-    const closedTs = (readings.at(-1)?.ts ?? 0) - options.windowSizeMs
-    const mine = emitted.filter((window) => window.metric === metric)
-    windowsChecked += mine.length
-    faults.push(...windowFaults({ device: device.id, metric, readings, emitted: mine, sizeMs: options.windowSizeMs, closedTs }))
-  }
-  return { seed, happened, sent, acked, reconnects, ledger, ...truth, windowsChecked, windowFaults: faults }
+  const ids = fleet.devices.slice(0, options.windowDevices).map(({ id }) => id)
+  const windows = await compareWindows(cluster, ids, options.windowSizeMs)
+  return { seed, happened, sent, acked, reconnects, ledger, ...truth, ...windows }
 }
 
-async function everything<T>(cluster: Cluster, path: string): Promise<T[]> {
+/** Where the API is asked. */
+interface ApiView {
+  get<T>(path: string): Promise<T>
+}
+
+/** The first metric's windows of these devices, beside what their stored readings say. */
+export async function compareWindows(
+  api: ApiView,
+  devices: readonly string[],
+  sizeMs: number,
+): Promise<Pick<ChaosReport, 'windowsChecked' | 'windowFaults'>> {
+  let windowsChecked = 0
+  const faults: string[] = []
+  for (const device of devices) {
+    const readings = (await everything<OracleReading>(api, `/readings?device=${device}`)).sort((a, b) => a.ts - b.ts || a.seq - b.seq)
+    const metric = Object.keys(readings[0]?.values ?? {})[0] ?? ''
+    const emitted = (await everything<WindowResult>(api, `/windows?device=${device}`)).filter((window) => window.metric === metric)
+    const closedTs = (readings.at(-1)?.ts ?? 0) - sizeMs
+    windowsChecked += emitted.length
+    faults.push(...windowFaults({ device, metric, readings, emitted, sizeMs, closedTs }))
+  }
+  return { windowsChecked, windowFaults: faults }
+}
+
+async function everything<T>(api: ApiView, path: string): Promise<T[]> {
   const all: T[] = []
   for (let cursor: string | null = ''; cursor !== null;) {
-    const page: { items: T[]; next: string | null } = await cluster.get(
+    const page: { items: T[]; next: string | null } = await api.get(
       `${path}&limit=${PAGE_ITEMS}${cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`}`,
     )
     all.push(...page.items)
@@ -139,8 +170,17 @@ async function happen(calamity: Calamity, options: ChaosOptions, balancer: Balan
   const { cluster, servers } = options
   const awayMs = integerBetween(random, 200, 3_000)
   switch (calamity) {
-    case 'kill': {
-      const victim = pick(cluster.members, random)
+    case 'kill edge':
+    case 'kill processing':
+    case 'kill anomaly':
+    case 'kill alerts':
+    case 'kill registry':
+    case 'kill dashboard': {
+      const target = calamity.slice('kill '.length)
+      const victim = pick(
+        cluster.members.filter(({ targets }) => targets.some((own) => own === target)),
+        random,
+      )
       await victim.process.kill()
       await wait(awayMs)
       await cluster.start(victim)
@@ -182,6 +222,11 @@ async function removeCopy(cluster: Cluster, random: Random): Promise<string> {
 
 function count(cluster: Cluster, target: Target): number {
   return cluster.members.filter((member) => member.targets.includes(target)).length
+}
+
+function shuffled<T>(items: readonly T[], random: Random): T[] {
+  const rest = [...items]
+  return items.map(() => rest.splice(integerBetween(random, 0, rest.length - 1), 1)[0] as T)
 }
 
 function pick<T>(items: readonly T[], random: Random): T {

@@ -25,13 +25,14 @@ const ANY_PORTS = {
 /** The platform as users run it: a process of its own in a folder of its own, on any free ports. */
 export class PlatformProcess {
   readonly folder = mkdtempSync(join(tmpdir(), 'fleetpulse-'))
-  readonly data = join(this.folder, 'data')
+  readonly data: string
   readonly #env: Record<string, string>
   #child: ChildProcess | undefined
   #stderr = ''
   ready: Ready | undefined
 
   constructor(env: Record<string, string> = {}) {
+    this.data = env.FLEETPULSE_DATA ?? join(this.folder, 'data')
     this.#env = { ...(process.env as Record<string, string>), ...ANY_PORTS, FLEETPULSE_DATA: this.data, ...env }
   }
 
