@@ -26,6 +26,7 @@ import type { ExpiryForecast } from '../provisioning/rotation/expiry-forecast.ts
 import type { RotationService } from '../provisioning/rotation/rotation-service.ts'
 import type { Enrolment } from '../provisioning/doors/enrolment.ts'
 import type { PkiHttp } from '../provisioning/revocation/pki-http.ts'
+import type { RevocationPolicy } from '../provisioning/revocation/revocation-policy.ts'
 import type { RevocationList } from '../provisioning/revocation/revocation-list.ts'
 import type { RemoteAuthority } from '../provisioning/ca/remote-authority.ts'
 import type { ServerCertificate } from '../provisioning/ca/server-certificate.ts'
@@ -48,6 +49,7 @@ export interface Parts {
   authority: CertificateAuthority
   certificates: Certificates
   revocationList: RevocationList
+  revocationPolicy: RevocationPolicy
   pkiHttp: PkiHttp
   serverCertificate: ServerCertificate
   signingDesk: SigningDesk

@@ -27,6 +27,9 @@ import { ExpiryForecast } from '../provisioning/rotation/expiry-forecast.ts'
 import { RotationService } from '../provisioning/rotation/rotation-service.ts'
 import { OcspResponder } from '../provisioning/revocation/ocsp-responder.ts'
 import { PkiHttp } from '../provisioning/revocation/pki-http.ts'
+import { CrlImport } from '../provisioning/revocation/crl-import.ts'
+import { publishedAuthorities } from '../provisioning/revocation/published-authorities.ts'
+import { RevocationPolicy } from '../provisioning/revocation/revocation-policy.ts'
 import { RevocationList } from '../provisioning/revocation/revocation-list.ts'
 import { RemoteAuthority } from '../provisioning/ca/remote-authority.ts'
 import { ServerCertificate } from '../provisioning/ca/server-certificate.ts'
@@ -102,6 +105,12 @@ export const MODULES: ModuleTable = {
       const ocspResponder = new OcspResponder({ ...context, ...parts, config, sources: [parts.certificates] })
       return new PkiHttp({ ...context, ...parts, config, ocspResponder })
     },
+  },
+  revocationPolicy: {
+    targets: ['registry'],
+    needs: [...STORES, 'auditTrail', 'certificates', 'registry'],
+    build: (context, parts) =>
+      new RevocationPolicy({ ...context, ...parts, registrar: parts.registry, config: context.config.provisioning }),
   },
   serverCertificate: {
     targets: ['registry'],
@@ -298,6 +307,12 @@ export const MODULES: ModuleTable = {
         alerts: parts.alerts.service,
         webhooks: parts.webhooks.service,
         anomalies: parts.anomalyArchive,
+        crlImport: new CrlImport({
+          ...context,
+          certificates: parts.certificates,
+          authorities: (tenant) => publishedAuthorities(parts.documents, parts.certificates, tenant),
+          config: context.config.provisioning,
+        }),
         webRoot: fileURLToPath(new URL('../../dist/web', import.meta.url)),
       }),
   },

@@ -46,7 +46,11 @@ export class ApiClient {
     return this.#send<T>('GET', path)
   }
   async post<T>(path: string, body: object): Promise<T> {
-    return this.#send<T>('POST', path, body)
+    return this.#send<T>('POST', path, { type: 'application/json', bytes: JSON.stringify(body) })
+  }
+  /** A body that is no JSON. */
+  async postFile<T>(path: string, bytes: Uint8Array, type: string): Promise<T> {
+    return this.#send<T>('POST', path, { type, bytes })
   }
   /** The lines of an answer, as they come in. */
   async *lines(path: string): AsyncGenerator<string> {
@@ -57,20 +61,20 @@ export class ApiClient {
     return this.#agent.close()
   }
 
-  async #send<T>(method: 'GET' | 'POST', path: string, body?: object): Promise<T> {
+  async #send<T>(method: 'GET' | 'POST', path: string, body?: { type: string; bytes: string | Uint8Array }): Promise<T> {
     const text = await (await this.#open(method, path, body)).text()
     return (text === '' ? undefined : JSON.parse(text)) as T
   }
 
   /** The body of an answer that is no refusal. */
-  async #open(method: 'GET' | 'POST', path: string, body?: object): Promise<Dispatcher.ResponseData['body']> {
+  async #open(method: 'GET' | 'POST', path: string, body?: { type: string; bytes: string | Uint8Array }): Promise<Dispatcher.ResponseData['body']> {
     let answer
     try {
       answer = await request(`${this.origin}/api/v1${path}`, {
         method,
         dispatcher: this.#agent,
-        headers: { authorization: `Bearer ${this.#token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        headers: { authorization: `Bearer ${this.#token}`, ...(body === undefined ? {} : { 'content-type': body.type }) },
+        ...(body === undefined ? {} : { body: body.bytes }),
       })
     } catch (error) {
       throw new EnvironmentError('PLATFORM_UNREACHABLE', `the platform at ${this.origin} does not answer: ${describeError(error)}`, {

@@ -6,6 +6,7 @@ import { packageVersion } from './version.ts'
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   start: async () => (await import('./start.ts')).startCommand(),
   provision: async () => (await import('./provision.ts')).provisionCommand(),
+  revoke: async () => (await import('./revoke.ts')).revokeCommand(),
   simulate: async () => (await import('./simulate.ts')).simulateCommand(),
   replay: async () => (await import('./replay.ts')).replayCommand(),
   score: async () => (await import('./score.ts')).scoreCommand(),

@@ -20,6 +20,14 @@ export const DeviceEventSchema = Type.Union([
     /** The device has no valid certificate left: what waits for it is cancelled. */
     isLast: Type.Optional(Type.Boolean()),
   }),
+  Type.Object({
+    event: Type.Literal('finding-opened'),
+    tenant: Type.String(),
+    device: Type.String(),
+    /** Which check of the security posture found it: `shared-key`, `weak-key`, … */
+    check: Type.String(),
+    at: Type.Integer(),
+  }),
 ])
 export type DeviceEvent = Static<typeof DeviceEventSchema>
 export const DEVICE_EVENT = 'device-event/1'

@@ -163,6 +163,7 @@ export class FollowingRegistryView implements Service, RegistryView {
       this.#staleTypes.add(deviceKey(tenant, event.type))
       return
     }
+    if (event.event === 'finding-opened') return
     const { device } = event
     if (event.event === 'certificate-revoked') {
       const { serial, reason, at, isLast = false } = event

@@ -145,7 +145,7 @@ export class Certificates implements Service {
 
   /**
    * Revokes: the record first, then the event that closes sessions and, when it was the device's last certificate, the one that cancels
-   * what waits for it; durable before it answers. Revoking again answers the first
+   * what waits for it; durable, and audited as `by`'s act, before it answers. Revoking again answers the first
    * revocation as it stands (and sends its event if a crash had cut it off). `reason` is a CRLReason name, RFC 5280 §5.3.1.
    * `by` is kept for the record. Throws InvalidInputError naming `reason`, NotFoundError.
    */
@@ -172,6 +172,23 @@ export class Certificates implements Service {
       record = result.status === 'written' ? result.document : await this.get(tenant, serial)
     }
     return record.announced ? record : this.#announce(this.#opened(), record)
+  }
+
+  /** Revokes every certificate with which the device could still come in; resolves to their serials. */
+  async revokeDevice(tenant: string, device: string, reason: CrlReason, by: Actor): Promise<string[]> {
+    const serials: string[] = []
+    for (;;) {
+      const valid = await this.#validOf(this.#opened(), tenant, device)
+      if (valid === undefined) return serials
+      await this.revoke(tenant, valid.serial, reason, by)
+      serials.push(valid.serial)
+    }
+  }
+
+  /** The certificate of this tenant that this CA (its key id) numbered so; null when there is none. */
+  async issuedBy(issuer: string, tenant: string, serial: string): Promise<StoredCertificate | null> {
+    const record = await this.#opened().get(serial)
+    return record?.tenant === tenant && record.issuer === issuer ? record : null
   }
 
   /** What the CRL of a CA lists: revoked, and not yet expired at `nowMs` for longer than `graceMs`. `issuer`: its key id. RFC 5280 §5 */
@@ -203,6 +220,7 @@ export class Certificates implements Service {
       appended.push(eventLog.append(TOPICS.commands, [{ key, schema: DOWNLINKS_CANCELLED, value: jsonBytes(cancelled) }]))
     }
     await Promise.all(appended)
+    // After the sessions: what is audited late is audited, what is closed late is not in time.
     await this.#audit(record)
     const result = await collection.update(record._id, { $set: { announced: true, isLast } })
     return result.status === 'written' ? result.document : record

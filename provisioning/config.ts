@@ -1,5 +1,6 @@
 import { Type, type Static } from 'typebox'
 import type { ConfigFault } from '../kernel/errors.ts'
+import { ruleFaults } from './revocation/revocation-rules.ts'
 
 const DAY_MS = 86_400_000
 
@@ -150,7 +151,7 @@ export const ProvisioningConfigSchema = Type.Object(
       default: ['state/decommissioned=cessationOfOperation'],
       maxItems: 64,
       description:
-        'What revokes every certificate of a device by itself: state/STATE=REASON when the device comes to that state, finding/CHECK=REASON when a finding of that check is opened for it. REASON is a CRLReason name.',
+        'What revokes every certificate of a device by itself: state/STATE=REASON when the device comes to that state and is still in it, finding/CHECK=REASON when a finding of that check is opened for it. REASON is a CRLReason name.',
     }),
     ocspLifetimeMs: Type.Integer({
       default: 3_600_000,
@@ -264,5 +265,6 @@ export function crossCheckProvisioningConfig(config: ProvisioningConfig, section
     const problem = `${config.backdateMs} ms is the whole lifetime of a device certificate (deviceLifetimeDays)`
     faults.push({ key: `${section}.backdateMs`, problem, allowed: `less than ${daysMs(config.deviceLifetimeDays)}` })
   }
+  faults.push(...ruleFaults(config.revokeWhen, `${section}.revokeWhen`))
   return faults
 }

@@ -10,6 +10,7 @@ export const GROUPS: readonly { group: string; topic: string }[] = [
   { group: 'alerts', topic: TOPICS.anomalies },
   { group: 'webhooks', topic: TOPICS.alerts },
   { group: 'registry', topic: TOPICS.deviceEvents },
+  { group: 'revocation-policy', topic: TOPICS.deviceEvents },
   { group: 'rotation', topic: TOPICS.deviceEvents },
   { group: 'broker-downlinks', topic: TOPICS.commands },
 ]

@@ -14,6 +14,7 @@ import type { Metrics } from '../../kernel/metrics.ts'
 import type { Secret } from '../../kernel/secret.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { Certificates } from '../../provisioning/certificates.ts'
+import type { CrlImport } from '../../provisioning/revocation/crl-import.ts'
 import type { EnrolmentTokens } from '../../provisioning/doors/enrolment-tokens.ts'
 import type { ExpiryForecast } from '../../provisioning/rotation/expiry-forecast.ts'
 import type { Documents } from '../../storage/documents/documents.ts'
@@ -48,6 +49,7 @@ export interface ApiServices {
   webhooks: WebhookService
   anomalies: AnomalyArchive
   certificates: Certificates
+  crlImport: CrlImport
   enrolmentTokens: EnrolmentTokens
   expiryForecast: ExpiryForecast
   operations: Operations

@@ -21,6 +21,7 @@ import { alertRoutes } from './routes/alerts.ts'
 import { anomalyRoutes } from './routes/anomalies.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { certificateRoutes } from './routes/certificates.ts'
+import { crlImportRoutes } from './routes/crl-imports.ts'
 import { deviceTypeRoutes } from './routes/device-types.ts'
 import { deviceLifeRoutes } from './routes/device-life.ts'
 import { deviceRoutes } from './routes/devices.ts'
@@ -171,6 +172,7 @@ async function apiRoutes(api: Api, { context, principals, audit }: ApiParts): Pr
   auditRoutes(api, context)
   webhookRoutes(api, context)
   certificateRoutes(api, context)
+  crlImportRoutes(api, context)
   enrolmentTokenRoutes(api, context)
   liveRoutes(api, context)
 }

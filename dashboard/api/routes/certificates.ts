@@ -100,7 +100,6 @@ export function certificateRoutes(api: Api, context: RouteContext): void {
     async (request) => {
       const { tenant, id } = context.allow(request, 'revoke', 'certificates', request.params.serial)
       const revoked = await context.certificates.revoke(tenant, request.params.serial, request.body.reason, `user:${id}`)
-      context.log.info({ audit: 'certificate-revoked', by: id, tenant, device: revoked.device, serial: revoked.serial, reason: revoked.reason }, 'certificate revoked')
       return viewOf(revoked)
     },
   )
