@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
+import { X509Certificate } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -58,7 +59,7 @@ test('the help of every command says what it does, with an example', async () =>
   const { stdout, code } = await run(['--help'])
   assert.equal(code, 0)
   const commands = [...stdout.matchAll(/^ {2}([a-z-]+) .*$/gm)].map((match) => match[1] as string).filter((name) => name !== 'help')
-  assert.deepEqual(commands, ['start', 'provision', 'simulate', 'replay', 'score', 'verify', 'migrate', 'bench', 'doctor'])
+  assert.deepEqual(commands, ['start', 'provision', 'revoke', 'simulate', 'replay', 'score', 'verify', 'migrate', 'bench', 'doctor'])
   const all = [...commands.filter((name) => name !== 'provision' && name !== 'verify').map((name) => [name]), ['provision', 'device'], ['verify', 'ledger']]
   const helps = await Promise.all(all.map((command) => run([...command, '--help'])))
   for (const [i, command] of all.entries()) {
@@ -267,4 +268,21 @@ test('doctor finds a running platform healthy, and names what is not', async () 
   assert.match(plain.stdout, /✓ data folder/)
   assert.match(plain.stdout, new RegExp(`✗ API and page +port ${taken}`))
   assert.ok(!existsSync(join(folder, 'nothing')), 'it only looks')
+})
+
+test('revoke takes a serial, or a CRL that lists several', async () => {
+  const { cert } = await platform.provision('to-revoke')
+  const serial = new X509Certificate(cert).serialNumber
+  const env = { FLEETPULSE_DATA: platform.data }
+  const one = await run(['revoke', serial.toLowerCase(), '--reason', 'keyCompromise', '--json'], env)
+  assert.equal(one.code, 0, one.stderr)
+  assert.equal((JSON.parse(one.stdout) as { reason: string }).reason, 'keyCompromise')
+  const crl = join(folder, 'issuing.crl')
+  writeFileSync(crl, Buffer.from(await (await fetch(`${platform.ready?.pki}/crl/issuing.crl`)).arrayBuffer()))
+  const imported = await run(['revoke', '--crl', crl], env)
+  assert.equal(imported.code, 0, imported.stderr)
+  assert.match(imported.stdout, new RegExp(`${serial} already-revoked \\(keyCompromise\\) to-revoke`))
+  assert.match(imported.stdout, /revoked 0, already revoked 1, not ours 0/)
+  assert.equal((await run(['revoke'], env)).code, 2)
+  assert.equal((await run(['revoke', '--crl', join(folder, 'nothing')], env)).code, 2)
 })

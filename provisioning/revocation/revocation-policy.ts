@@ -92,7 +92,14 @@ export class RevocationPolicy implements Service {
     if (serials.length === 0) return
     log.warn({ tenant, device, rule: rule.text, serials }, 'certificates revoked by a rule')
     const subject = { kind: 'device', id: device }
-    await auditTrail?.record({ tenant, actor: 'system', action: 'device.revoke', subject, why: `rule ${rule.text}`, after: { revoked: serials } })
+    await auditTrail?.record({
+      tenant,
+      actor: 'system',
+      action: 'device.revoke',
+      subject,
+      why: `rule ${rule.text}`,
+      after: { revoked: serials },
+    })
   }
 }
 

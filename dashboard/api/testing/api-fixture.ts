@@ -22,6 +22,7 @@ import { systemClock } from '../../../kernel/time.ts'
 import { CertificateAuthority } from '../../../provisioning/ca/authority.ts'
 import { Certificates } from '../../../provisioning/certificates.ts'
 import { ProvisioningConfigSchema } from '../../../provisioning/config.ts'
+import { CrlImport, type CrlAuthorities } from '../../../provisioning/revocation/crl-import.ts'
 import { EnrolmentTokens } from '../../../provisioning/doors/enrolment-tokens.ts'
 import { RotationConfigSchema } from '../../../provisioning/rotation/config.ts'
 import { ExpiryForecast } from '../../../provisioning/rotation/expiry-forecast.ts'
@@ -47,13 +48,15 @@ export class ApiFixture {
   readonly services: ApiServices
   readonly server: FastifyInstance
   readonly live: LiveHub
+  readonly authority: CertificateAuthority
   readonly operations: { failing: Record<string, string> }
   readonly #close: () => Promise<void>
 
-  private constructor(parts: Pick<ApiFixture, 'services' | 'server' | 'live' | 'operations'>, close: () => Promise<void>) {
+  private constructor(parts: Pick<ApiFixture, 'services' | 'server' | 'live' | 'authority' | 'operations'>, close: () => Promise<void>) {
     this.services = parts.services
     this.server = parts.server
     this.live = parts.live
+    this.authority = parts.authority
     this.operations = parts.operations
     this.#close = close
   }
@@ -89,6 +92,7 @@ export class ApiFixture {
       ...stores,
       ...{ auditTrail, auditConfig: auditConfig(auditChanges) },
       ...{ series, registry, certificates, enrolmentTokens, expiryForecast, anomalies, webRoot },
+      crlImport: new CrlImport({ ...common, certificates, config: provisioning, authorities: ownAuthorities(authority, certificates) }),
       config: defaultsOf(ApiConfigSchema, { port: 0, ...changes }),
       adminToken: new Secret(TOKEN),
       alerts: alerts.service,
@@ -97,7 +101,7 @@ export class ApiFixture {
     }
     const live = new LiveHub(services)
     const server = await buildServer(services, live)
-    return new ApiFixture({ services, server, live, operations }, async () => {
+    return new ApiFixture({ services, server, live, authority, operations }, async () => {
       await live.stop()
       await server.close()
       for (const service of running.toReversed()) await service.stop()
@@ -121,6 +125,10 @@ export class ApiFixture {
       ...(options.body === undefined ? {} : { payload: options.body as object }),
     })
   }
+}
+
+function ownAuthorities({ issuing, issuers: [{ keyId }] }: CertificateAuthority, certificates: Certificates): CrlAuthorities {
+  return (tenant) => Promise.resolve([{ certificate: issuing, find: (serial) => certificates.issuedBy(keyId, tenant, serial) }])
 }
 
 function operationsOf(state: { failing: Record<string, string> }, metrics: Metrics): Operations {
