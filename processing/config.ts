@@ -70,7 +70,8 @@ export const ProcessingConfigSchema = Type.Object(
       default: 200_000,
       minimum: 1,
       maximum: 10_000_000,
-      description: 'Device states held in memory; beyond it the longest unused are saved and dropped until their next reading.',
+      description:
+        'Device states held in memory, about 10 KB each for two metrics; beyond it those held for longest are saved and dropped until their next reading. Until then such a device raises no silence and its open windows stay open.',
     }),
     bootsPerDeviceMax: Type.Integer({
       default: 8,

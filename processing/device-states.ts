@@ -43,11 +43,18 @@ interface StateDocument {
   states?: Uint8Array
 }
 
-/** States encoded at once while the road waits: a pause of a few ms. */
+/** States encoded at once while the road waits, and stored in one commit: a pause of a few ms. */
 const SLICE_DEVICES = 250
+/** Part of the bound that is freed at a time, so that room is not made for each new device. */
+const ROOM_SHARE = 0.1
+/** States saved at once when room is made: the road waits anyway, and each time its rows have to be written first. */
+const ROOM_SLICE_DEVICES = 2_000
 /** States read at once when a partition is taken. */
 const PAGE_DEVICES = 1_000
 const NO_BYTES = new Uint8Array(0)
+
+/** Runs something while no batch is half applied. */
+type Exclusively = (run: () => Promise<void>) => Promise<void>
 
 export interface DeviceStatesOptions {
   /** Collection of the saved states: each consumer group has its own. */
@@ -120,34 +127,57 @@ export class DeviceStates {
   }
 
   /**
-   * Saves every state that changed. A state may only become durable after the rows and outputs of the readings it covers,
-   * so each slice is encoded, then `settle` makes those durable, then the slice is stored. `exclusively` runs what must not see a batch
-   * half applied: a state that knows a reading and not yet its offset would call it a duplicate after a crash.
+   * Saves every state that changed before the call, once. A state may only become durable after the rows and outputs of the readings it
+   * covers, so each slice is encoded, then `settle` makes those durable, then the slice is stored. `exclusively` runs what must not see a
+   * batch half applied: a state that knows a reading and not yet its offset would call it a duplicate after a crash.
    */
-  async save(exclusively: (run: () => Promise<void>) => Promise<void>, settle: () => Promise<void>): Promise<number> {
-    let saved = 0
-    for (;;) {
-      let slice: DeviceState[] = []
-      let documents: StateDocument[] = []
+  async save(exclusively: Exclusively, settle: () => Promise<void>): Promise<number> {
+    const changed = [...this.#states.values()].filter((state) => state.changed)
+    for (let at = 0; at < changed.length; at += SLICE_DEVICES)
+      await this.#saveSome(changed.slice(at, at + SLICE_DEVICES), exclusively, settle)
+    return changed.length
+  }
+
+  /** Is it time for `makeRoom`? */
+  get isFull(): boolean {
+    return this.#states.size > this.#options.bounds.devicesInMemoryMax
+  }
+
+  /** Saves and drops the states that have been in memory for longest, until there is room for some more. */
+  async makeRoom(exclusively: Exclusively, settle: () => Promise<void>): Promise<void> {
+    const excess = this.#states.size - Math.floor(this.#options.bounds.devicesInMemoryMax * (1 - ROOM_SHARE))
+    const oldest = [...this.#states.values()].slice(0, Math.max(0, excess))
+    for (let at = 0; at < oldest.length; at += ROOM_SLICE_DEVICES) {
+      const slice = oldest.slice(at, at + ROOM_SLICE_DEVICES)
+      await this.#saveSome(slice, exclusively, settle)
       await exclusively(async () => {
-        slice = this.#changedSlice()
-        this.#writer.reset()
-        documents = slice.map((state) => this.#document(state))
-        for (const state of slice) state.changed = false
+        for (const state of slice) {
+          if (this.#states.get(state.key) !== state) continue
+          this.#states.delete(state.key)
+          // Touched meanwhile, by a rejected reading or the clock: it is among the young again.
+          if (state.changed || state.ledger.dirty.size > 0) this.#states.set(state.key, state)
+        }
       })
-      if (slice.length === 0) break
-      try {
-        await settle()
-        await this.#write(slice, documents)
-      } catch (error) {
-        for (const state of slice) state.changed = true
-        throw error
-      }
-      saved += slice.length
-      if (slice.length < SLICE_DEVICES) break
     }
-    await exclusively(async () => this.#spill())
-    return saved
+  }
+
+  async #saveSome(states: readonly DeviceState[], exclusively: Exclusively, settle: () => Promise<void>): Promise<void> {
+    let slice: DeviceState[] = []
+    let documents: StateDocument[] = []
+    await exclusively(async () => {
+      slice = states.filter((state) => state.changed && this.#states.get(state.key) === state)
+      this.#writer.reset()
+      documents = slice.map((state) => this.#document(state))
+      for (const state of slice) state.changed = false
+    })
+    try {
+      await settle()
+      for (let at = 0; at < slice.length; at += SLICE_DEVICES)
+        await this.#write(slice.slice(at, at + SLICE_DEVICES), documents.slice(at, at + SLICE_DEVICES))
+    } catch (error) {
+      for (const state of slice) state.changed = true
+      throw error
+    }
   }
 
   async #write(states: readonly DeviceState[], documents: readonly StateDocument[]): Promise<void> {
@@ -159,24 +189,6 @@ export class DeviceStates {
       else lost = state.key
     }
     if (lost !== undefined) throw new ConflictError(`the state of ${lost} was saved by another process`)
-  }
-
-  #changedSlice(): DeviceState[] {
-    const slice: DeviceState[] = []
-    for (const state of this.#states.values()) {
-      if (!state.changed) continue
-      slice.push(state)
-      if (slice.length === SLICE_DEVICES) break
-    }
-    return slice
-  }
-
-  /** Drops the longest unused states above the bound; they were just saved. Oldest in memory first. */
-  #spill(): void {
-    for (const state of this.#states.values()) {
-      if (this.#states.size <= this.#options.bounds.devicesInMemoryMax) return
-      if (!state.changed && state.ledger.dirty.size === 0) this.#states.delete(state.key)
-    }
   }
 
   #store(): Collection<StateDocument> {

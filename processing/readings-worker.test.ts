@@ -3,6 +3,7 @@ import { after, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { READING, REJECTED_READING, type LoggedReading } from '../contracts/reading.ts'
 import { jsonBytes } from '../kernel/bytes.ts'
+import { Metrics } from '../kernel/metrics.ts'
 import { integerBetween, seededRandom } from '../kernel/random.ts'
 import type { Documents } from '../storage/documents/documents.ts'
 import type { Consumer } from '../storage/event-log/event-log.ts'
@@ -65,6 +66,8 @@ test('a record that is no JSON goes to the dead letters, and the next readings f
   await road.end()
 })
 
+const WRITES: ReadonlySet<string | symbol> = new Set(['insert', 'replace', 'saveMany', 'update', 'put', 'delete'])
+
 /** Documents that stop accepting device states: a worker on them crashes with whatever it had saved by then. */
 function crashable(documents: Documents): Documents & { crashed: boolean } {
   const wrapper = {
@@ -78,7 +81,7 @@ function crashable(documents: Documents): Documents & { crashed: boolean } {
         get: (target, property) => {
           const value = Reflect.get(target, property) as unknown
           if (typeof value !== 'function') return value
-          return property === 'put'
+          return WRITES.has(property)
             ? (...args: unknown[]) => (wrapper.crashed ? new Promise(() => undefined) : (value.apply(target, args) as unknown))
             : (value.bind(target) as unknown)
         },
@@ -207,5 +210,35 @@ test('a checkpoint in the middle of a batch does not make a crash lose what was 
   await until(async () => (await road.summary())?.received === 6, 'all readings')
   await until(async () => (await road.series.count('default')) === 5, 'every new reading stored, the repeat not')
   await survivor.stop()
+  await road.end()
+})
+
+test('more devices than fit in memory: states are saved and dropped, and nothing differs', async () => {
+  const road = new Road()
+  await road.start()
+  const devices = 60
+  const rounds = 25
+  const memory = { devicesInMemoryMax: 10, pollRecordsMax: 7 }
+  const metrics = new Metrics()
+  const worker = road.worker({ config: memory, metrics })
+  await worker.start()
+  let most = 0
+  for (let round = 0; round < rounds; round++) {
+    await road.append(Array.from({ length: devices }, (_, i) => ({ device: `d${i}`, boot: 'b', seq: round, ts: 1_000 + round })))
+    const gauge = (await metrics.families()).find(({ name }) => name.endsWith('processing_device_states'))
+    most = Math.max(most, gauge?.values[0]?.value ?? NaN)
+  }
+  // The first half comes again: what was dropped still knows it.
+  await road.append(Array.from({ length: devices }, (_, i) => ({ device: `d${i}`, boot: 'b', seq: 3, ts: 1_003 })))
+  await until(async () => (await road.storedByLedger()) === devices * rounds, 'all readings')
+  await until(async () => (await road.summary())?.duplicate === devices, 'the duplicates')
+  await worker.stop()
+  for (let i = 0; i < devices; i++) {
+    const seqs = Array.from({ length: rounds }, (_, seq) => seq)
+    assert.deepEqual(await road.stored(`d${i}`), seqs, `d${i}`)
+  }
+  const counts = new Map((await road.outputs()).map((output) => [output.device, output.count]))
+  for (let i = 0; i < devices; i++) assert.equal(counts.get(`d${i}`), Math.floor(rounds / 10) * 10, `d${i} counted through being dropped`)
+  assert.ok(most <= memory.devicesInMemoryMax + memory.pollRecordsMax, `${most} states were in memory`)
   await road.end()
 })

@@ -166,14 +166,7 @@ export class ReadingsWorker implements Service {
       nextRejected,
     }))
     try {
-      await this.#states.save(
-        (run) =>
-          this.#exclusively(async () => {
-            if (this.#statesBeyondRows) throw new TimeoutError('stopped before the states could be saved')
-            await run()
-          }),
-        () => this.#settle(),
-      )
+      await this.#states.save(this.#saveExclusively, () => this.#settle())
     } catch (error) {
       // The states are another member's, so the partitions are too.
       if (error instanceof ConflictError) this.#onFenced()
@@ -185,6 +178,22 @@ export class ReadingsWorker implements Service {
       ),
     )
   }
+
+  /** Between two batches; one after the other with checkpoints, which save through the same memory. */
+  #makeRoom(): Promise<void> {
+    const mine = this.#checkpointing.then(() => this.#states.makeRoom(this.#saveExclusively, () => this.#settle()))
+    this.#checkpointing = mine.catch(() => undefined)
+    return mine.catch((error: unknown) => {
+      if (error instanceof ConflictError) this.#onFenced()
+      throw error
+    })
+  }
+
+  readonly #saveExclusively = (run: () => Promise<void>): Promise<void> =>
+    this.#exclusively(async () => {
+      if (this.#statesBeyondRows) throw new TimeoutError('stopped before the states could be saved')
+      await run()
+    })
 
   /** Resolves when rows, outputs and ledger of everything applied so far are durable. */
   async #settle(): Promise<void> {
@@ -287,6 +296,7 @@ export class ReadingsWorker implements Service {
         if (this.#fenced) await this.#joinAnew()
         const consumer = this.#consumer
         if (consumer === undefined) return
+        if (this.#states.isFull) await this.#makeRoom()
         const records = await consumer.poll(config.pollRecordsMax, config.pollWaitMs)
         if (records.length > 0) await this.#exclusively(() => this.#applyOrRewind(consumer, records))
         else if (consumer.assignment().length === 0) await sleep(clock, config.rejectedPollMs, this.#stopping.signal)

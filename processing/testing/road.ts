@@ -96,6 +96,7 @@ export class Road {
       documents?: Documents
       series?: SeriesStore
       config?: Partial<ProcessingConfig>
+      metrics?: Metrics
       onConsumer?: (consumer: Consumer) => void
     } = {},
   ): ReadingsWorker {
@@ -116,7 +117,7 @@ export class Road {
       config,
       clock: systemClock,
       log: silentLogger,
-      metrics: new Metrics(),
+      metrics: options.metrics ?? new Metrics(),
       eventLog,
       documents: options.documents ?? this.documents,
       series: options.series ?? this.series,
