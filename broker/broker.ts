@@ -233,6 +233,7 @@ export class Broker implements Service {
   /** Takes the new certificates into use for new connections; sessions stay. */
   reloadTls(): void {
     const material = this.#options.tls()
+    this.#admission.trust(material)
     for (const listener of Object.values(this.#listeners)) listener.reloadTls(material)
     this.#options.log.info('broker certificates reloaded')
   }
@@ -349,6 +350,7 @@ export class Broker implements Service {
   async #openListeners(): Promise<BrokerPorts> {
     const { clock, config, tls } = this.#options
     const material = tls()
+    this.#admission.trust(material)
     const keeper: DoorKeeper = {
       admitAddress: (remoteAddress, listener) => this.#admission.admitAddress(remoteAddress, listener, this.#openSockets()),
       welcome: (socket, stream, listener) => this.#welcome(socket, stream, listener),

@@ -1,6 +1,8 @@
 import type { TLSSocket } from 'node:tls'
 import type { RegistryView } from '../contracts/registry-view.ts'
+import { ClientIssuers } from '../kernel/client-issuers.ts'
 import type { Clock } from '../kernel/time.ts'
+import type { TlsMaterial } from '../kernel/tls.ts'
 import type { BrokerConfig } from './config.ts'
 import { ConnectRate } from './connect-rate.ts'
 import type { DeviceConnections } from './device-connections.ts'
@@ -16,6 +18,7 @@ export class DeviceAdmission {
   readonly #refusals: Refusals
   readonly #connections: DeviceConnections
   readonly #rate: ConnectRate
+  #issuers = new ClientIssuers({})
 
   constructor(options: { config: BrokerConfig; clock: Clock; registry: RegistryView; refusals: Refusals; connections: DeviceConnections }) {
     this.#config = options.config
@@ -23,6 +26,11 @@ export class DeviceAdmission {
     this.#refusals = options.refusals
     this.#connections = options.connections
     this.#rate = new ConnectRate(options.clock, options.config.connectRatePerS, options.config.connectBurstMax)
+  }
+
+  /** Follows what the listeners trust. */
+  trust(material: TlsMaterial): void {
+    this.#issuers = new ClientIssuers(material)
   }
 
   /** `openSockets` counts both listeners, handshakes included. */
@@ -38,6 +46,10 @@ export class DeviceAdmission {
 
   /** The identity of a connection whose handshake is done, or undefined when it may not stay. */
   admitCertificate(tls: TLSSocket, listener: ListenerName, remoteAddress: string): SessionIdentity | undefined {
+    if (!this.#issuers.accepts(tls)) {
+      this.#refusals.note('unknown-ca', { remoteAddress, listener, detail: 'signed by a CA that is not accepted, or not any more' })
+      return undefined
+    }
     const result = identityOf(tls.getPeerCertificate())
     if (result.status === 'refused') {
       this.#refusals.note('identity', { remoteAddress, listener, detail: result.detail })

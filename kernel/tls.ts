@@ -27,4 +27,9 @@ export interface TlsMaterial {
   certChainPem: string
   /** Trust anchors and issuing CAs for client certificates (devices may send a leaf without its issuer). */
   caPem: string
+  /**
+   * Where the trust anchors lead to more than may come in (a root that signs for others too, a CA that was retired): the CAs one of which
+   * must have signed the client's certificate itself. Absent: the trust anchors alone decide.
+   */
+  clientIssuersPem?: string
 }

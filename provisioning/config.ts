@@ -6,6 +6,8 @@ const DAY_MS = 86_400_000
 
 /** `state/STATE=REASON` or `finding/CHECK=REASON`; what the names may be is checked where the rules are read. */
 const RULE_PATTERN = '^(state|finding)/[a-z][a-z0-9-]{0,63}=[A-Za-z]{1,32}$'
+/** Keys that the holder of a certificate may bring. */
+export const DEVICE_KEY_TYPES = ['ecdsa-p256', 'ecdsa-p384', 'rsa'] as const
 
 /** Certificates, the doors to them, and the two listeners that devices and verifiers use. */
 export const ProvisioningConfigSchema = Type.Object(
@@ -46,6 +48,66 @@ export const ProvisioningConfigSchema = Type.Object(
       env: 'FLEETPULSE_PKI_URL',
       description:
         'Origin written into certificates as CRL address, as verifiers reach it. Empty: http://, the first of serverNames or localhost, and the port of the plain HTTP listener.',
+    }),
+    caPassphrase: Type.String({
+      default: '',
+      maxLength: 4_096,
+      secret: true,
+      env: 'FLEETPULSE_CA_PASSPHRASE',
+      description:
+        'What the CA keys in the data folder are encrypted with; printed masked. Empty: the content of caPassphraseFile. To change it: fleetpulse ca passphrase.',
+    }),
+    caPassphraseFile: Type.String({
+      default: '',
+      maxLength: 4_096,
+      env: 'FLEETPULSE_CA_PASSPHRASE_FILE',
+      description:
+        'File whose content is the passphrase of the CA keys, for instance a mounted secret. Empty: ca-passphrase in the data folder, made on the first start (mode 0600).',
+    }),
+    caKeyAlgorithm: Type.Union(
+      [
+        Type.Literal('ecdsa-p256'),
+        Type.Literal('ecdsa-p384'),
+        Type.Literal('rsa-2048'),
+        Type.Literal('rsa-3072'),
+        Type.Literal('rsa-4096'),
+      ],
+      {
+        default: 'ecdsa-p256',
+        description: 'Kind of new CA keys. P-256: verified by every TLS stack on small devices, often in hardware.',
+      },
+    ),
+    caKeyStore: Type.Union([Type.Literal('file'), Type.Literal('pkcs11')], {
+      default: 'file',
+      description:
+        'Where new CA keys are made and stay: encrypted files in the data folder, or a PKCS#11 token (needs the optional package pkcs11js). Keys made before stay where they are.',
+    }),
+    pkcs11Module: Type.String({
+      default: '',
+      maxLength: 4_096,
+      description: "Path of the token's PKCS#11 library, for instance /usr/lib/softhsm/libsofthsm2.so.",
+    }),
+    pkcs11TokenLabel: Type.String({ default: '', maxLength: 32, description: 'Label of the token that holds the CA keys.' }),
+    pkcs11Pin: Type.String({ default: '', maxLength: 256, secret: true, description: 'User PIN of the token; printed masked.' }),
+    rootCrlLifetimeDays: Type.Integer({
+      default: 180,
+      minimum: 1,
+      maximum: 3_653,
+      description:
+        "Days from thisUpdate to nextUpdate of a root's CRL, which lists retired issuing CAs; signed anew when half of it is over.",
+    }),
+    crossOverDelayMs: Type.Integer({
+      default: 15_000,
+      minimum: 0,
+      maximum: DAY_MS,
+      description:
+        'ms for which a new issuing CA is trusted before it signs its first certificate: time for every edge to learn of it. Several times authorityPollMs.',
+    }),
+    authorityPollMs: Type.Integer({
+      default: 2_000,
+      minimum: 10,
+      maximum: 600_000,
+      description: 'ms between looks of an edge in a process of its own at what the registry publishes of its CAs.',
     }),
     rootLifetimeDays: Type.Integer({
       default: 7_305,
@@ -178,6 +240,13 @@ export const ProvisioningConfigSchema = Type.Object(
       maximum: 1_000_000,
       description: 'Signed OCSP answers without a nonce that are kept for whoever asks next, about a kilobyte each.',
     }),
+    deviceKeyTypes: Type.Array(Type.Union([Type.Literal('ecdsa-p256'), Type.Literal('ecdsa-p384'), Type.Literal('rsa')]), {
+      default: [...DEVICE_KEY_TYPES],
+      minItems: 1,
+      maxItems: 3,
+      uniqueItems: true,
+      description: 'Kinds of key that a device may bring.',
+    }),
     rsaBitsMin: Type.Integer({
       default: 2_048,
       minimum: 2_048,
@@ -261,6 +330,11 @@ export function crossCheckProvisioningConfig(config: ProvisioningConfig, section
   order('issuingLifetimeDays', 'rootLifetimeDays')
   order('deviceLifetimeDays', 'issuingLifetimeDays')
   order('serverLifetimeDays', 'issuingLifetimeDays')
+  if (config.caKeyStore === 'pkcs11') {
+    for (const key of ['pkcs11Module', 'pkcs11TokenLabel'] as const) {
+      if (config[key] === '') faults.push({ key: `${section}.${key}`, problem: 'is missing', allowed: 'a value, with caKeyStore "pkcs11"' })
+    }
+  }
   if (config.backdateMs >= daysMs(config.deviceLifetimeDays)) {
     const problem = `${config.backdateMs} ms is the whole lifetime of a device certificate (deviceLifetimeDays)`
     faults.push({ key: `${section}.backdateMs`, problem, allowed: `less than ${daysMs(config.deviceLifetimeDays)}` })

@@ -40,7 +40,7 @@ after(async () => {
 })
 
 async function sign(csrPem: string): Promise<Omit<DeviceBundle, 'keyPem'>> {
-  const check = checkCsr(csrDerOf(Buffer.from(csrPem)) as Buffer, { rsaBitsMin: 2048, rsaBitsMax: 4096 })
+  const check = checkCsr(csrDerOf(Buffer.from(csrPem)) as Buffer, { rsaBitsMin: 2048, rsaBitsMax: 4096, deviceKeyTypes: ['ecdsa-p256'] })
   assert.equal(check.status, 'proven')
   const { publicKey } = (check as { csr: { publicKey: Buffer } }).csr
   const { pem } = await authority.signDevice({ tenant: 'default', device: 'd1', publicKey })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
-import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { StoreError } from '../../kernel/errors.ts'
@@ -94,7 +94,7 @@ test('no certificate outlives its lifetime or its issuer', async () => {
   const publicKey = await newPublicKey()
   const short = await authority.signDevice({ tenant: 'acme', device: 'd', publicKey, lifetimeMs: 3_600_000 })
   assert.equal(short.notAfterMs - short.notBeforeMs, 3_600_000 - 1_000)
-  const long = await authority.signDevice({ tenant: 'acme', device: 'd', publicKey, lifetimeMs: Infinity })
+  const long = await authority.signDevice({ tenant: 'acme', device: 'd', publicKey })
   assert.equal(long.notAfterMs - long.notBeforeMs, 365 * 86_400_000 - 1_000)
   await clock.advance(1_700 * 86_400_000)
   const late = await authority.signDevice({ tenant: 'acme', device: 'd', publicKey })
@@ -105,10 +105,12 @@ test('keys are readable by their owner alone', async () => {
   const modes: Record<string, number> = {}
   for (const name of await readdir(join(dataDir, 'pki'))) modes[name] = (await stat(join(dataDir, 'pki', name))).mode & 0o777
   assert.deepEqual(modes, {
+    'authorities.json': 0o644,
     'ca.pem': 0o644,
     'format.json': 0o644,
     'issuing.crt': 0o644,
     'issuing.key': 0o600,
+    'root.crl': 0o644,
     'root.crt': 0o644,
     'root.key': 0o600,
   })
@@ -129,11 +131,12 @@ test('leftovers of a first start that was cut short are removed, and it begins a
   await mkdir(unfinished)
   await writeFile(join(unfinished, 'root.key'), 'half')
   await authorityOf(folder).start()
-  assert.deepEqual(await readdir(folder), ['pki'])
+  assert.deepEqual(await readdir(folder), ['ca-passphrase', 'pki'])
 })
 
 test('damaged, missing, foreign and newer files are named in one sentence, and nothing is overwritten', async () => {
   const other = await newFolder()
+  await copyFile(join(dataDir, 'ca-passphrase'), join(other, 'ca-passphrase'))
   await authorityOf(other).start()
   const foreign = (name: string): Promise<string> => readFile(join(other, 'pki', name), 'utf8')
   const cases: [name: string, content: string | undefined, code: string, says: RegExp][] = [
@@ -149,7 +152,7 @@ test('damaged, missing, foreign and newer files are named in one sentence, and n
     ],
     ['issuing.key', await foreign('issuing.key'), 'STORE_CORRUPT', /issuing\.key does not belong to its certificate/],
     ['root.key', await foreign('root.key'), 'STORE_CORRUPT', /root\.key does not belong/],
-    ['format.json', '{"format":2}', 'STORE_NEWER', /newer Fleetpulse \(format 2/],
+    ['format.json', '{"format":3}', 'STORE_NEWER', /newer Fleetpulse \(format 3/],
     ['format.json', '{', 'STORE_CORRUPT', /format\.json is not readable JSON/],
     ['format.json', 'null', 'STORE_CORRUPT', /format\.json names no known format/],
   ]
@@ -176,6 +179,7 @@ test('an issuing CA of another root is refused', async () => {
   const folder = await newFolder()
   const other = await newFolder()
   await authorityOf(folder).start()
+  await copyFile(join(folder, 'ca-passphrase'), join(other, 'ca-passphrase'))
   await authorityOf(other).start()
   for (const name of ['issuing.key', 'issuing.crt']) await writeFile(join(folder, 'pki', name), await readFile(join(other, 'pki', name)))
   await assert.rejects(authorityOf(folder).start(), /issuing\.crt was not signed by the CA in root\.crt/)

@@ -1,15 +1,21 @@
 import type { X509Certificate } from 'node:crypto'
-import { InternalError } from '../../kernel/errors.ts'
+import { describeError, InternalError, StoreError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import type { Service } from '../../kernel/service.ts'
-import type { Clock } from '../../kernel/time.ts'
+import { every, type Clock, type Timer } from '../../kernel/time.ts'
 import { daysMs, type ProvisioningConfig } from '../config.ts'
 import { encodeCrl, type CrlContent } from './crl.ts'
-import { deviceExtensions, keyIdentifier, responderExtensions, serverExtensions, type LeafExtensions } from './extensions.ts'
-import { issuingCa, type IssuingCa } from './issuing-ca.ts'
-import { PKI_FILES } from './make-pki.ts'
-import { openPki, type Pki } from './pki-folder.ts'
+import { crlPath, deviceExtensions, keyIdentifier, responderExtensions, serverExtensions, type LeafExtensions } from './extensions.ts'
+import { chainPem, currentOf, isLive, serverIssuerOf, type IssuingCa, type RootCa } from './issuing-ca.ts'
+import type { KeyStores } from './keys/key-stores.ts'
+import { loadPki, type Pki } from './load-pki.ts'
+import { PKI_FILES, type CaProfile } from './make-pki.ts'
+import { openPki, trustedOf, trustPem, writeTrust } from './pki-folder.ts'
+import { checkDeviceNames, checkProfile, deviceProfile, serverProfile } from './profile.ts'
+import { readRegister } from './register.ts'
+import { isRootCrlDue, renewRootCrls } from './root-crl-renewal.ts'
 import type { ServerSigner } from './server-signer.ts'
+import type { AuthorityWorkshop } from './authority-workshop.ts'
 import { signCertificate, type SignedCertificate, type SubjectName } from './sign-certificate.ts'
 import { validity } from './validity.ts'
 
@@ -26,24 +32,29 @@ export interface CertificateAuthorityOptions {
 export interface DeviceCertificateRequest {
   tenant: string
   device: string
-  /** DER SubjectPublicKeyInfo, possession proved and strength checked by the caller (csr.ts). */
+  /** DER SubjectPublicKeyInfo, possession proved by the caller (csr.ts). */
   publicKey: Uint8Array
-  /** Shorter than the configured lifetime, in ms; longer is cut to it. */
+  /** Absent: as long as the profile allows, in ms. */
   lifetimeMs?: number
+  /** Alternative names (URIs) that the request asks for; any but the device's own is refused. */
+  alternativeNames?: readonly string[]
 }
 
-/** The CAs, and what every signature needs of them, worked out once. */
-interface Opened extends Pki {
-  caPem: string
-  /** Every CA that has signed leaves, oldest first; the last one signs new ones. */
-  issuers: readonly [IssuingCa, ...IssuingCa[]]
-}
+type Issuers = readonly [IssuingCa, ...IssuingCa[]]
 
-/** Signs: device and server certificates and CRLs, with the issuing CA. Who may have a certificate is decided before. */
+/**
+ * Signs: device and server certificates and CRLs, with the issuing CA of the moment. Who may have a certificate is decided before; what it
+ * may be, by its profile here.
+ */
 export class CertificateAuthority implements Service, ServerSigner {
   readonly name = 'certificate-authority'
   readonly #options: CertificateAuthorityOptions
-  #opened: Opened | undefined
+  readonly #listeners = new Set<() => void>()
+  #opened: { pki: Pki; keys: KeyStores } | undefined
+  #renewal: Timer | undefined
+  /** Tells of the moment at which a new CA begins to sign. */
+  #crossOver: Timer | undefined
+  #changing: Promise<unknown> = Promise.resolve()
 
   constructor(options: CertificateAuthorityOptions) {
     this.#options = options
@@ -52,62 +63,108 @@ export class CertificateAuthority implements Service, ServerSigner {
   /** Opens the PKI folder or makes it on first start. Throws StoreError with a plain sentence; never overwrites. */
   async start(): Promise<void> {
     if (this.#opened !== undefined) return
-    const { config, clock, dataDir, log } = this.#options
-    const pki = await openPki(
-      dataDir,
-      {
-        nowMs: clock.nowMs(),
-        backdateMs: config.backdateMs,
-        rootLifetimeMs: daysMs(config.rootLifetimeDays),
-        issuingLifetimeMs: daysMs(config.issuingLifetimeDays),
-      },
-      log,
+    const { clock, config, log } = this.#options
+    this.#opened = await openPki({ ...this.#options, profile: this.#profile() }, clock.nowMs())
+    await this.#renewRootCrls()
+    this.#awaitCrossOver()
+    this.#renewal = every(
+      clock,
+      config.serverCheckIntervalMs,
+      () => this.#renewRootCrls(),
+      (error) => log.error({ error: describeError(error) }, "a root's CRL could not be renewed; trying again at the next check"),
     )
-    const issuers: Opened['issuers'] = [issuingCa('issuing', pki.issuing, pki.issuingKey)]
-    this.#opened = { ...pki, caPem: pki.root.toString() + pki.issuing.toString(), issuers }
   }
 
   /** Forgets the keys. */
-  stop(): Promise<void> {
+  async stop(): Promise<void> {
+    this.#renewal?.cancel()
+    this.#crossOver?.cancel()
+    await Promise.allSettled([this.#changing])
+    const opened = this.#opened
     this.#opened = undefined
-    return Promise.resolve()
+    await opened?.keys.close()
   }
 
+  /** Trust anchors, oldest first. */
+  get roots(): readonly RootCa[] {
+    return this.#pki.roots
+  }
+  /** Every CA that has signed leaves, oldest first, retired ones too: each signs a CRL and OCSP answers of its own. */
+  get issuers(): Issuers {
+    const [first, ...rest] = this.#pki.issuers
+    if (first === undefined) throw new InternalError('there is no issuing CA')
+    return [first, ...rest]
+  }
+  /** Who signs device certificates now. Throws StoreError when the last CA has expired. */
+  get current(): IssuingCa {
+    return this.#live(currentOf(this.#pki.issuers, this.#options.clock.nowMs()))
+  }
+  /** The root of the current CA. */
   get root(): X509Certificate {
-    return this.#pki.root
+    return this.current.root.certificate
   }
+  /** The current CA. */
   get issuing(): X509Certificate {
-    return this.#pki.issuing
+    return this.current.certificate
   }
-  /** Every CA that has signed leaves, oldest first: each signs a CRL and OCSP answers of its own. */
-  get issuers(): readonly [IssuingCa, ...IssuingCa[]] {
-    return this.#pki.issuers
-  }
-  /** PEM of the issuing CA, sent by listeners behind the leaf. */
+  /** PEM of the current CA and of those between it and its root: what goes behind a leaf that it signs. */
   get issuingPem(): string {
-    return this.issuing.toString()
+    return chainPem(this.current)
   }
-  /** PEM of root and issuing CA: what to trust. Both, so that a peer may send its leaf alone. */
+  /** PEM of the CA that signed a certificate and of those between it and its root; `keyId`: the certificate's issuer. */
+  chainPemOf(keyId: string): string {
+    const ca = this.issuers.find((candidate) => candidate.keyId === keyId)
+    if (ca === undefined) throw new InternalError(`no CA of ours has the key id ${keyId}`)
+    return chainPem(ca)
+  }
+  /** Roots and live issuing CAs, roots first. */
+  get trusted(): X509Certificate[] {
+    return trustedOf(this.#pki, this.#options.clock.nowMs())
+  }
+  /** PEM of roots and live issuing CAs: what to trust. Both, so that a peer may send its leaf alone. */
   get caPem(): string {
-    return this.#pki.caPem
+    return trustPem(this.#pki, this.#options.clock.nowMs())
   }
-  /** Where the server certificate is kept. */
+
+  get serverIssuerKeyId(): string {
+    return this.#serverIssuer.keyId
+  }
+  get knownIssuers(): Map<string, { certificate: X509Certificate; chainPem: string }> {
+    return new Map(this.issuers.map((ca) => [ca.keyId, { certificate: ca.certificate, chainPem: chainPem(ca) }]))
+  }
+  /** With a root that others use too, or a CA that was retired, a chain to a root says too little. */
+  get clientIssuersPem(): string | undefined {
+    const nowMs = this.#options.clock.nowMs()
+    const live = this.issuers.filter((ca) => isLive(ca, nowMs))
+    const isEnough = this.roots.every(({ isOurs }) => isOurs) && this.issuers.every((ca) => ca.retired === null || ca.notAfterMs <= nowMs)
+    return isEnough ? undefined : live.map(({ certificate }) => certificate.toString()).join('')
+  }
   get serverFile(): { folder: string; name: string } {
     return { folder: this.#pki.folder, name: PKI_FILES.server }
   }
 
-  /** For one device: O = tenant, CN = device, SAN URI; nothing of it comes from the request but the key. */
-  signDevice(request: DeviceCertificateRequest): Promise<SignedCertificate> {
-    const lifetimeMs = Math.min(daysMs(this.#options.config.deviceLifetimeDays), request.lifetimeMs ?? Infinity)
-    const subject = [{ O: [request.tenant] }, { CN: [request.device] }]
-    const extensions = deviceExtensions(this.#leaf(request.publicKey), request.tenant, request.device)
-    return this.#sign(subject, request.publicKey, lifetimeMs, extensions)
+  onAuthorityChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
-  /** For our own listeners. `names` are host names and addresses, the first one becomes the CN. */
-  signServer(names: readonly [string, ...string[]], publicKey: Uint8Array): Promise<SignedCertificate> {
+  /** For one device: O = tenant, CN = device, SAN URI; nothing of it comes from the request but the key. Throws ProfileError. */
+  async signDevice(request: DeviceCertificateRequest): Promise<SignedCertificate> {
+    const profile = deviceProfile(this.#options.config)
+    const { alternativeNames, publicKey, tenant, device } = request
+    const own = checkDeviceNames(profile, request, alternativeNames)
+    const lifetimeMs = checkProfile(profile, { ...request, alternativeNames: [own] })
+    const issuer = this.current
+    const subject = [{ O: [tenant] }, { CN: [device] }]
+    return this.#sign(subject, publicKey, lifetimeMs, deviceExtensions(this.#leaf(publicKey, issuer), tenant, device), issuer)
+  }
+
+  /** For our own listeners. `names` are host names and addresses, the first one becomes the CN. Throws ProfileError. */
+  async signServer(names: readonly [string, ...string[]], publicKey: Uint8Array): Promise<SignedCertificate> {
+    const lifetimeMs = checkProfile(serverProfile(this.#options.config), { publicKey, alternativeNames: names })
+    const issuer = this.#serverIssuer
     const subject = [{ O: ['Fleetpulse'] }, { CN: [names[0].slice(0, COMMON_NAME_CHARACTERS_MAX)] }]
-    return this.#sign(subject, publicKey, daysMs(this.#options.config.serverLifetimeDays), serverExtensions(this.#leaf(publicKey), names))
+    return this.#sign(subject, publicKey, lifetimeMs, serverExtensions(this.#leaf(publicKey, issuer), names), issuer)
   }
 
   /** For the OCSP responder that answers for one of our CAs; that CA signs it itself. RFC 6960 §4.2.2.2 */
@@ -122,10 +179,75 @@ export class CertificateAuthority implements Service, ServerSigner {
     return encodeCrl(content, issuer)
   }
 
-  /** Who signs leaves now. */
-  get #current(): IssuingCa {
-    const { issuers } = this.#pki
-    return issuers.at(-1) ?? issuers[0]
+  /**
+   * Changes which CAs there are: `work` writes files and last the register; then everything is read again and whoever follows is told.
+   * One change at a time. What `work` throws leaves everything as it was.
+   */
+  change<T>(work: (workshop: AuthorityWorkshop) => Promise<T>): Promise<T> {
+    const run = async (): Promise<T> => {
+      const { keys, pki } = this.#running
+      const nowMs = this.#options.clock.nowMs()
+      const result = await work({ pki, keys, profile: this.#profile(), nowMs })
+      await this.#reload()
+      return result
+    }
+    const changed = this.#changing.then(run, run)
+    this.#changing = changed.catch(() => undefined)
+    return changed
+  }
+
+  async #reload(): Promise<void> {
+    const { pki, keys } = this.#running
+    const nowMs = this.#options.clock.nowMs()
+    const register = await readRegister(pki.folder)
+    if (register === undefined) throw new InternalError('the register of CAs is gone')
+    const changed = await loadPki(pki.folder, register, keys, nowMs)
+    this.#opened = { pki: changed, keys }
+    await writeTrust(changed, nowMs)
+    this.#awaitCrossOver()
+    this.#tell()
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener()
+      } catch (error) {
+        this.#options.log.error({ error: describeError(error) }, 'a change of CAs was not taken over')
+      }
+    }
+  }
+
+  #awaitCrossOver(): void {
+    const { clock } = this.#options
+    this.#crossOver?.cancel()
+    const waitsMs = this.#pki.issuers.map((ca) => ca.issuesFromMs - clock.nowMs()).filter((ms) => ms > 0)
+    if (waitsMs.length === 0) return
+    // Longer waits than a timer can hold are looked at again when it has run out.
+    this.#crossOver = clock.after(Math.min(...waitsMs, TIMER_MS_MAX), () => {
+      this.#awaitCrossOver()
+      this.#tell()
+    })
+  }
+
+  async #renewRootCrls(): Promise<void> {
+    const { clock, config, log } = this.#options
+    const isDue = (root: RootCa): boolean => isRootCrlDue(root, clock.nowMs(), config.crlRefreshAfterFraction)
+    if (!this.roots.some(isDue)) return
+    await this.change((workshop) => renewRootCrls(workshop, isDue))
+    log.info("a root's CRL was signed anew")
+  }
+
+  #profile(): CaProfile {
+    const { config, pkiUrl } = this.#options
+    return {
+      backdateMs: config.backdateMs,
+      rootLifetimeMs: daysMs(config.rootLifetimeDays),
+      issuingLifetimeMs: daysMs(config.issuingLifetimeDays),
+      rootCrlLifetimeMs: daysMs(config.rootCrlLifetimeDays),
+      // On a first start nothing listens yet: with port 0 the address is not known.
+      rootCrlUrl: config.pkiUrl === '' && config.pkiHttpPort === 0 ? undefined : (rootId) => `${pkiUrl()}${crlPath(rootId)}`,
+    }
   }
 
   #sign(
@@ -133,33 +255,45 @@ export class CertificateAuthority implements Service, ServerSigner {
     publicKey: Uint8Array,
     lifetimeMs: number,
     extensions: ReturnType<typeof deviceExtensions>,
-    issuer: IssuingCa = this.#current,
+    issuer: IssuingCa,
   ): Promise<SignedCertificate> {
     const { clock, config } = this.#options
+    const issuerNotAfterMs = Date.parse(issuer.certificate.validTo)
     return signCertificate({
       subject,
       issuer,
       publicKey,
-      validity: validity({
-        nowMs: clock.nowMs(),
-        lifetimeMs,
-        backdateMs: config.backdateMs,
-        issuerNotAfterMs: Date.parse(issuer.certificate.validTo),
-      }),
+      validity: validity({ nowMs: clock.nowMs(), lifetimeMs, backdateMs: config.backdateMs, issuerNotAfterMs }),
       extensions,
     })
   }
 
-  #leaf(publicKey: Uint8Array): LeafExtensions {
-    const { id, keyId } = this.#current
-    return { subjectKeyId: keyIdentifier(publicKey), issuerKeyId: keyId, issuerId: id, pkiUrl: this.#options.pkiUrl() }
+  #leaf(publicKey: Uint8Array, issuer: IssuingCa): LeafExtensions {
+    return { subjectKeyId: keyIdentifier(publicKey), issuerKeyId: issuer.keyId, issuerId: issuer.id, pkiUrl: this.#options.pkiUrl() }
   }
 
-  get #pki(): Opened {
+  get #serverIssuer(): IssuingCa {
+    return this.#live(serverIssuerOf(this.#pki.issuers, this.#options.clock.nowMs()))
+  }
+
+  #live(ca: IssuingCa | undefined): IssuingCa {
+    if (ca !== undefined) return ca
+    throw new StoreError('STORE_UNUSABLE', 'Every issuing CA has expired or was retired.', {
+      remedy: 'Make a new one with `fleetpulse ca roll`, or import one with `fleetpulse ca request` and `fleetpulse ca import`.',
+    })
+  }
+
+  get #running(): { pki: Pki; keys: KeyStores } {
     if (this.#opened === undefined) throw new InternalError('the certificate authority is used before its start or after its stop')
     return this.#opened
+  }
+
+  get #pki(): Pki {
+    return this.#running.pki
   }
 }
 
 /** ub-common-name, RFC 5280 appendix A.1. */
 const COMMON_NAME_CHARACTERS_MAX = 64
+/** Node's timers hold no more. */
+const TIMER_MS_MAX = 2 ** 31 - 1

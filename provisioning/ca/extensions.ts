@@ -36,9 +36,10 @@ export function rootExtensions(subjectKeyId: string): InstanceType<typeof x509.E
   ]
 }
 
-/** Path length 0: it signs leaves and no further CA. RFC 5280 §4.2.1.9 */
-export function issuingExtensions(subjectKeyId: string, rootKeyId: string): InstanceType<typeof x509.Extension>[] {
+/** Path length 0: it signs leaves and no further CA. RFC 5280 §4.2.1.9. `rootCrlUrl` where it is known, §4.2.1.13. */
+export function issuingExtensions(subjectKeyId: string, rootKeyId: string, rootCrlUrl?: string): InstanceType<typeof x509.Extension>[] {
   return [
+    ...(rootCrlUrl === undefined ? [] : [new x509.CRLDistributionPointsExtension([rootCrlUrl])]),
     new x509.BasicConstraintsExtension(true, 0, CRITICAL),
     new x509.KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, CRITICAL),
     new x509.SubjectKeyIdentifierExtension(subjectKeyId),
@@ -113,4 +114,3 @@ export function issuerPath(issuerId: string): string {
   return `/ca/${issuerId}.crt`
 }
 export const OCSP_PATH = '/ocsp'
-export const ROOT_PATH = '/ca/root.crt'

@@ -53,7 +53,7 @@ test(`kill -9 in the middle of a first start leaves nothing that a later start t
       })
       await authority.start()
       assert.equal(authority.issuing.checkIssued(authority.root), true)
-      assert.deepEqual(await readdir(dataDir), ['pki'])
+      assert.deepEqual(await readdir(dataDir), ['ca-passphrase', 'pki'])
     } finally {
       await rm(dataDir, { recursive: true, force: true })
     }

@@ -26,7 +26,10 @@ export interface ServerCertificateOptions {
 
 interface Held {
   material: TlsMaterial
+  keyPem: string
   leaf: X509Certificate
+  /** Key id of the CA that signed it. */
+  issuer: string
 }
 
 /** Always in the certificate, so that a laptop needs no configuration. */
@@ -43,7 +46,8 @@ export class ServerCertificate implements Service {
   readonly #listeners = new Set<(material: TlsMaterial) => void>()
   #held: Held | undefined
   #timer: Timer | undefined
-  #checking: Promise<void> | undefined
+  #unsubscribe: (() => void) | undefined
+  #checking: Promise<void> = Promise.resolve()
 
   constructor(options: ServerCertificateOptions) {
     this.#options = options
@@ -62,13 +66,15 @@ export class ServerCertificate implements Service {
     const onError = (error: unknown): void => {
       this.#options.log.error({ error: describeError(error) }, 'server certificate could not be renewed; trying again at the next check')
     }
-    this.#timer = every(this.#options.clock, this.#options.config.serverCheckIntervalMs, () => (this.#checking = this.#check()), onError)
+    this.#timer = every(this.#options.clock, this.#options.config.serverCheckIntervalMs, () => this.#checkInTurn(), onError)
+    this.#unsubscribe = this.#options.authority.onAuthorityChange(() => void this.#checkInTurn().catch(onError))
   }
 
   /** Waits for a renewal under way, so that no one is told of it later. */
   async stop(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined
+    this.#unsubscribe?.()
     await Promise.allSettled([this.#checking])
     this.#held = undefined
   }
@@ -85,9 +91,21 @@ export class ServerCertificate implements Service {
     return () => this.#listeners.delete(listener)
   }
 
+  /** One look at a time: a timer and a change of CAs may come together. */
+  #checkInTurn(): Promise<void> {
+    this.#checking = this.#checking.then(
+      () => this.#check(),
+      () => this.#check(),
+    )
+    return this.#checking
+  }
+
   async #check(): Promise<void> {
-    if (this.#held === undefined || !this.#isDue(this.#held)) return
-    await this.#renew()
+    const held = this.#held
+    if (held === undefined) return
+    if (this.#isDue(held)) await this.#renew()
+    else this.#take(this.#assemble(held.keyPem, held.leaf, held.issuer))
+    if (sameMaterial(held.material, this.material)) return
     for (const listener of this.#listeners) {
       try {
         listener(this.material)
@@ -103,7 +121,10 @@ export class ServerCertificate implements Service {
     const signed = await authority.signServer(this.#names(), publicKeyOf(keyPem))
     const { folder, name } = authority.serverFile
     await writeFileAtomically(join(folder, name), keyPem + signed.pem)
-    this.#take(this.#assemble(keyPem, new X509Certificate(signed.der)))
+    const leaf = new X509Certificate(signed.der)
+    const issuer = this.#issuerOf(leaf)
+    if (issuer === undefined) throw new InternalError('a server certificate was signed by a CA that is not known')
+    this.#take(this.#assemble(keyPem, leaf, issuer))
     log.info({ serial: signed.serial, names: this.#names() }, 'server certificate issued')
   }
 
@@ -137,14 +158,28 @@ export class ServerCertificate implements Service {
       throw damaged('does not hold a readable private key and certificate', error)
     }
     if (!belongs) throw damaged('holds a private key that does not belong to its certificate')
-    const { issuing } = this.#options.authority
-    if (!leaf.checkIssued(issuing) || !leaf.verify(issuing.publicKey)) throw damaged('was not signed by the issuing CA beside it')
-    return this.#assemble(text.slice(0, text.indexOf('-----BEGIN CERTIFICATE-----')), leaf)
+    const issuer = this.#issuerOf(leaf)
+    if (issuer === undefined) throw damaged('was not signed by the issuing CA beside it')
+    return this.#assemble(text.slice(0, text.indexOf('-----BEGIN CERTIFICATE-----')), leaf, issuer)
   }
 
-  #assemble(keyPem: string, leaf: X509Certificate): Held {
-    const { authority } = this.#options
-    return { leaf, material: { keyPem, certChainPem: leaf.toString() + authority.issuingPem, caPem: authority.caPem } }
+  /** Key id of the CA of ours that signed it. */
+  #issuerOf(leaf: X509Certificate): string | undefined {
+    for (const [keyId, { certificate }] of this.#options.authority.knownIssuers) {
+      if (leaf.checkIssued(certificate) && leaf.verify(certificate.publicKey)) return keyId
+    }
+    return undefined
+  }
+
+  #assemble(keyPem: string, leaf: X509Certificate, issuer: string): Held {
+    const { caPem, clientIssuersPem, knownIssuers } = this.#options.authority
+    const certChainPem = leaf.toString() + (knownIssuers.get(issuer)?.chainPem ?? '')
+    return {
+      keyPem,
+      leaf,
+      issuer,
+      material: { keyPem, certChainPem, caPem, ...(clientIssuersPem === undefined ? {} : { clientIssuersPem }) },
+    }
   }
 
   #take(held: Held): void {
@@ -152,7 +187,9 @@ export class ServerCertificate implements Service {
     this.#expiry.set(Date.parse(held.leaf.validTo) / 1_000)
   }
 
-  #isDue({ leaf }: Held): boolean {
+  /** Old enough, or another CA signs now. */
+  #isDue({ issuer, leaf }: Held): boolean {
+    if (issuer !== this.#options.authority.serverIssuerKeyId) return true
     const fromMs = Date.parse(leaf.validFrom)
     const lifetimeMs = Date.parse(leaf.validTo) - fromMs
     return this.#options.clock.nowMs() >= fromMs + lifetimeMs * this.#options.config.serverRenewAfterFraction
@@ -173,4 +210,8 @@ export class ServerCertificate implements Service {
     const configured = this.#options.config.serverNames.map((name) => name.toLowerCase())
     return [...new Set([...configured, first, ...rest])] as [string, ...string[]]
   }
+}
+
+function sameMaterial(one: TlsMaterial, other: TlsMaterial): boolean {
+  return (['keyPem', 'certChainPem', 'caPem', 'clientIssuersPem'] as const).every((part) => one[part] === other[part])
 }

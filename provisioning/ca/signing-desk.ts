@@ -1,11 +1,11 @@
 import { describeError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import type { Service } from '../../kernel/service.ts'
-import { every, type Clock, type Timer } from '../../kernel/time.ts'
+import { every, sleep, type Clock, type Timer } from '../../kernel/time.ts'
 import type { Collection, Documents } from '../../storage/documents/documents.ts'
 import type { CertificateAuthority } from './authority.ts'
 import type { ProvisioningConfig } from '../config.ts'
-import { AUTHORITY_ID, openSigningCollections, type SigningRequest } from './signing-requests.ts'
+import { AUTHORITY_ID, openSigningCollections, type PublishedAuthority, type SigningRequest } from './signing-requests.ts'
 
 export interface SigningDeskOptions {
   documents: Documents
@@ -28,6 +28,8 @@ export class SigningDesk implements Service {
   #requests: Collection<SigningRequest> | undefined
   #timer: Timer | undefined
   #looking: Promise<void> = Promise.resolve()
+  #publishing: Promise<void> = Promise.resolve()
+  #unsubscribe: (() => void) | undefined
 
   constructor(options: SigningDeskOptions) {
     this.#options = options
@@ -38,8 +40,11 @@ export class SigningDesk implements Service {
     if (this.#timer !== undefined) return
     const { documents, authority, config, clock, log } = this.#options
     const { authorities, requests } = await openSigningCollections(documents)
-    await authorities.put(AUTHORITY_ID, { issuingPem: authority.issuingPem, caPem: authority.caPem })
+    await authorities.put(AUTHORITY_ID, published(authority))
     this.#requests = requests
+    this.#unsubscribe = authority.onAuthorityChange(() => {
+      this.#publishing = this.#publish(authorities)
+    })
     const onError = (error: unknown): void => log.error({ error: describeError(error) }, 'requests of edges for a certificate wait')
     this.#timer = every(clock, config.signingPollMs, () => (this.#looking = this.#look()), onError)
   }
@@ -47,7 +52,22 @@ export class SigningDesk implements Service {
   async stop(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined
-    await Promise.allSettled([this.#looking])
+    this.#unsubscribe?.()
+    await Promise.allSettled([this.#looking, this.#publishing])
+  }
+
+  /** What edges present and trust has changed; tried again until they can know, for they refuse devices of a new CA until then. */
+  async #publish(authorities: Collection<PublishedAuthority>): Promise<void> {
+    const { authority, clock, config, log } = this.#options
+    while (this.#timer !== undefined) {
+      try {
+        await authorities.put(AUTHORITY_ID, published(authority))
+        return
+      } catch (error) {
+        log.error({ error: describeError(error) }, 'edges could not be told of a change of CAs; trying again')
+        await sleep(clock, config.authorityPollMs)
+      }
+    }
   }
 
   async #look(): Promise<void> {
@@ -60,6 +80,17 @@ export class SigningDesk implements Service {
       await this.#requests?.replace(request._id, request.version, { ...withoutStored(request), answer: { serial, pem } })
       log.info({ serial, names: request.names, edge: request.edge }, 'server certificate issued to an edge')
     }
+  }
+}
+
+function published(authority: CertificateAuthority): PublishedAuthority {
+  const { caPem, clientIssuersPem, knownIssuers, serverIssuerKeyId } = authority
+  return {
+    issuingPem: authority.chainPemOf(serverIssuerKeyId),
+    caPem,
+    serverIssuerKeyId,
+    issuers: [...knownIssuers].map(([keyId, { chainPem }]) => ({ keyId, chainPem })),
+    clientIssuersPem: clientIssuersPem ?? null,
   }
 }
 

@@ -15,8 +15,12 @@ export interface SigningRequest {
 
 /** The CAs, as edges present and trust them; PEM. */
 export interface PublishedAuthority {
+  /** Chain of the CA that signs server certificates; for edges of before there could be several CAs. */
   issuingPem: string
   caPem: string
+  serverIssuerKeyId: string
+  issuers: { keyId: string; chainPem: string }[]
+  clientIssuersPem: string | null
 }
 
 export const AUTHORITY_ID = 'issuing'

@@ -3,6 +3,7 @@ import { identityOfUri, type DeviceIdentity } from '../../contracts/device-ident
 import { describeError } from '../../kernel/errors.ts'
 import type { ProvisioningConfig } from '../config.ts'
 import { sequenceAt } from '../ca/der.ts'
+import { weaknessOf } from '../ca/profile.ts'
 import { x509 } from '../ca/x509.ts'
 
 /** A request whose signature proves that the requester holds the key, and whose key is strong enough. */
@@ -18,7 +19,6 @@ export interface ProvenCsr {
 export type CsrRefusal = 'malformed' | 'possession-not-proved' | 'key-not-allowed'
 export type CsrCheck = { status: 'proven'; csr: ProvenCsr } | { status: 'refused'; reason: CsrRefusal; detail: string }
 
-const CURVES = new Set(['prime256v1', 'secp384r1'])
 const SIGNATURES = new Set(['ECDSA', 'RSASSA-PKCS1-v1_5'])
 const HASHES = new Map([
   ['SHA-256', 'sha256'],
@@ -26,15 +26,11 @@ const HASHES = new Map([
   ['SHA-512', 'sha512'],
 ])
 const SUBJECT_ALTERNATIVE_NAME = '2.5.29.17'
-/** RSA exponents of 65537 and above are odd and large enough; beyond 32 bits they only cost (NIST FIPS 186-5 §5.4). */
-const RSA_EXPONENT_MIN = 65_537n
-const RSA_EXPONENT_MAX = 2n ** 32n - 1n
-
 /**
  * Reads a PKCS#10 request (RFC 2986), DER. Answers, whatever the bytes: never throws. The caller bounds its size.
  * Proof of possession is the request's own signature, RFC 2986 §3.
  */
-export function checkCsr(der: Uint8Array, limits: Pick<ProvisioningConfig, 'rsaBitsMin' | 'rsaBitsMax'>): CsrCheck {
+export function checkCsr(der: Uint8Array, limits: Pick<ProvisioningConfig, 'deviceKeyTypes' | 'rsaBitsMin' | 'rsaBitsMax'>): CsrCheck {
   let request: InstanceType<typeof x509.Pkcs10CertificateRequest>
   let publicKey: Buffer
   let names: Pick<ProvenCsr, 'commonNames' | 'alternativeNames'>
@@ -53,7 +49,7 @@ export function checkCsr(der: Uint8Array, limits: Pick<ProvisioningConfig, 'rsaB
   } catch (error) {
     return refuse('key-not-allowed', `the public key cannot be read: ${describeError(error)}`)
   }
-  const weakness = weaknessOf(key, limits)
+  const weakness = weaknessOf(key, { ...limits, keyTypes: limits.deviceKeyTypes })
   if (weakness !== undefined) return refuse('key-not-allowed', weakness)
   const doubt = doubtOf(request, der, key)
   return doubt === undefined ? { status: 'proven', csr: { publicKey, ...names } } : refuse('possession-not-proved', doubt)
@@ -73,24 +69,6 @@ function doubtOf(request: InstanceType<typeof x509.Pkcs10CertificateRequest>, de
   } catch (error) {
     return `the request's signature cannot be checked: ${describeError(error)}`
   }
-}
-
-function weaknessOf(key: KeyObject, limits: Pick<ProvisioningConfig, 'rsaBitsMin' | 'rsaBitsMax'>): string | undefined {
-  const allowed = `allowed: ECDSA P-256 or P-384, or RSA of ${limits.rsaBitsMin} to ${limits.rsaBitsMax} bits`
-  const details = key.asymmetricKeyDetails ?? {}
-  if (key.asymmetricKeyType === 'ec') {
-    return CURVES.has(details.namedCurve ?? '')
-      ? undefined
-      : `keys on curve ${details.namedCurve ?? 'unknown'} are not accepted; ${allowed}`
-  }
-  if (key.asymmetricKeyType !== 'rsa') return `keys of type ${key.asymmetricKeyType ?? 'unknown'} are not accepted; ${allowed}`
-  const bits = details.modulusLength ?? 0
-  if (bits < limits.rsaBitsMin || bits > limits.rsaBitsMax) return `an RSA key of ${bits} bits is not accepted; ${allowed}`
-  const exponent = details.publicExponent ?? 0n
-  if (exponent < RSA_EXPONENT_MIN || exponent > RSA_EXPONENT_MAX || exponent % 2n === 0n) {
-    return `an RSA public exponent of ${exponent} is not accepted; allowed: odd, ${RSA_EXPONENT_MIN} to ${RSA_EXPONENT_MAX}`
-  }
-  return undefined
 }
 
 /** Names the library cannot read (otherName, for instance) count as a name that is not a device's: they bind nobody. */

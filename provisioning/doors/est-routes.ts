@@ -35,7 +35,7 @@ export function addEstRoutes(app: FastifyInstance<Server>, options: EstRoutesOpt
   const bodyLimit = options.estBodyBytesMax
 
   app.get(`${PREFIX}/cacerts`, (_request, reply) =>
-    sendBase64(reply, CERTS_ONLY, encodeCertsOnly([authority.root.raw, authority.issuing.raw])),
+    sendBase64(reply, CERTS_ONLY, encodeCertsOnly(authority.trusted.map(({ raw }) => raw))),
   )
   app.get(`${PREFIX}/csrattrs`, (_request, reply) => sendBase64(reply, 'application/csrattrs', base64Lines(CSR_ATTRIBUTES)))
 

@@ -5,6 +5,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Counter, Histogram } from 'prom-client'
 import type { RegistryView } from '../../contracts/registry-view.ts'
 import type { UplinkSink } from '../../contracts/uplink.ts'
+import { ClientIssuers } from '../../kernel/client-issuers.ts'
 import { newId } from '../../kernel/ids.ts'
 import type { Logger } from '../../kernel/log.ts'
 import { REVOCATION_BUCKETS_S, type Metrics } from '../../kernel/metrics.ts'
@@ -46,6 +47,7 @@ export class DeviceHttps implements Service {
   /** Judged once per connection, not per request. */
   readonly #clients = new WeakMap<TLSSocket, ClientCertificate>()
   #app: FastifyInstance<Server> | undefined
+  #issuers = new ClientIssuers({})
   #sockets: ReadonlySet<Socket> = new Set()
   #unsubscribe: (() => void)[] = []
 
@@ -67,12 +69,16 @@ export class DeviceHttps implements Service {
   async start(): Promise<void> {
     if (this.#app !== undefined) return
     const { config, registryView, serverCertificate, log } = this.#options
+    this.#issuers = new ClientIssuers(serverCertificate.material)
     const app = this.#build(serverCertificate.material)
     await listenPlainly(app, config.httpsHost, config.httpsPort, 'FLEETPULSE_HTTPS_PORT')
     this.#app = app
     this.#unsubscribe = [
       // New handshakes get the new certificate, sessions under way keep theirs.
-      serverCertificate.onServerCertificate((material) => app.server.setSecureContext(secureContext(material))),
+      serverCertificate.onServerCertificate((material) => {
+        app.server.setSecureContext(secureContext(material))
+        this.#issuers = new ClientIssuers(material)
+      }),
       registryView.onExpelled(({ tenant, device, serial, reason, at }) => {
         const count = this.#connections.expel(tenant, device, serial, () => this.#closed(serial === undefined ? undefined : at))
         if (count > 0) log.info({ tenant, device, serial, reason, count }, 'HTTPS connections closed')
@@ -118,7 +124,7 @@ export class DeviceHttps implements Service {
   }
 
   #meet(socket: TLSSocket): void {
-    const client = readClientCertificate(socket)
+    const client = readClientCertificate(socket, this.#issuers)
     this.#clients.set(socket, client)
     this.#handshakesTotal.inc({ outcome: client.status })
     if (client.status === 'verified') {

@@ -5,7 +5,7 @@ import type { Service } from '../../kernel/service.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { CertificateAuthority } from '../ca/authority.ts'
 import type { ProvisioningConfig } from '../config.ts'
-import { crlPath, deltaCrlPath, issuerPath, ROOT_PATH } from '../ca/extensions.ts'
+import { crlPath, deltaCrlPath, issuerPath } from '../ca/extensions.ts'
 import type { IssuingCa } from '../ca/issuing-ca.ts'
 import { closeWithin, listenPlainly, trackSockets } from '../https/listener.ts'
 import { answerPlainErrors } from '../https/plain-errors.ts'
@@ -84,12 +84,11 @@ export class PkiHttp implements Service {
     })
     app.get('/ca/:file', (request, reply) => {
       const path = request.url.split('?', 1)[0] ?? ''
-      const issuer = authority.issuers.find(({ id }) => path === issuerPath(id))
-      if (issuer === undefined) return reply.callNotFound()
-      return reply.type('application/pkix-cert').send(issuer.certificate.raw)
+      const ca = [...authority.issuers, ...authority.roots].find(({ id }) => path === issuerPath(id))
+      if (ca === undefined) return reply.callNotFound()
+      return reply.type('application/pkix-cert').send(ca.certificate.raw)
     })
     addOcspRoutes(app, { responder: ocspResponder, config })
-    app.get(ROOT_PATH, (_request, reply) => reply.type('application/pkix-cert').send(authority.root.raw))
     return app
   }
 
@@ -98,6 +97,8 @@ export class PkiHttp implements Service {
     const named = (pathOf: (issuerId: string) => string): IssuingCa | undefined => authority.issuers.find(({ id }) => path === pathOf(id))
     const ofFull = named(crlPath)
     if (ofFull !== undefined) return revocationList.current(ofFull)
+    const ofRoot = authority.roots.find(({ id }) => path === crlPath(id))
+    if (ofRoot !== undefined) return ofRoot.crl
     const ofDelta = named(deltaCrlPath)
     return ofDelta === undefined ? undefined : revocationList.delta(ofDelta)
   }

@@ -21,10 +21,10 @@ export interface RenewalDeskOptions {
   store: RotationStore
   enrolment: Enrolment
   certificates: Certificates
-  authority: Pick<CertificateAuthority, 'issuingPem' | 'caPem'>
+  authority: Pick<CertificateAuthority, 'chainPemOf' | 'caPem'>
   eventLog: EventLog
   config: RotationConfig
-  limits: Pick<ProvisioningConfig, 'estBodyBytesMax' | 'rsaBitsMin' | 'rsaBitsMax'>
+  limits: Pick<ProvisioningConfig, 'deviceKeyTypes' | 'estBodyBytesMax' | 'rsaBitsMin' | 'rsaBitsMax'>
   clock: Clock
   log: Logger
   metrics: Metrics
@@ -84,9 +84,9 @@ export class RenewalDesk {
     return outcome.status === 'issued' ? this.#issued(outcome.certificate) : refused(outcome.reason, outcome.detail)
   }
 
-  #issued({ serial, notAfter, pem }: { serial: string; notAfter: number; pem: string }): CertificateNotice {
-    const { issuingPem, caPem } = this.#options.authority
-    return { status: 'issued', serial, notAfter, certificate: pem + issuingPem, ca: caPem }
+  #issued({ serial, issuer, notAfter, pem }: { serial: string; issuer: string; notAfter: number; pem: string }): CertificateNotice {
+    const { authority } = this.#options
+    return { status: 'issued', serial, notAfter, certificate: pem + authority.chainPemOf(issuer), ca: authority.caPem }
   }
 
   /** Is this certificate for the key of this request? */

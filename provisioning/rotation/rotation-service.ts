@@ -24,7 +24,7 @@ export interface RotationServiceOptions {
   registrar: Pick<DeviceRegistrar, 'findDevice'>
   config: RotationConfig
   /** What a certification request may be. */
-  limits: Pick<ProvisioningConfig, 'estBodyBytesMax' | 'rsaBitsMin' | 'rsaBitsMax'>
+  limits: Pick<ProvisioningConfig, 'deviceKeyTypes' | 'estBodyBytesMax' | 'rsaBitsMin' | 'rsaBitsMax'>
   clock: Clock
   log: Logger
   metrics: Metrics

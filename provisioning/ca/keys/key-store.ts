@@ -1,8 +1,7 @@
 import type { KeyObject } from 'node:crypto'
 
 /** Keys that our CAs may have. P-256 is verified by every TLS stack on small devices; the others are for those who must. */
-export const KEY_ALGORITHMS = ['ecdsa-p256', 'ecdsa-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096'] as const
-export type KeyAlgorithm = (typeof KEY_ALGORITHMS)[number]
+export type KeyAlgorithm = 'ecdsa-p256' | 'ecdsa-p384' | 'rsa-2048' | 'rsa-3072' | 'rsa-4096'
 
 /**
  * A private key that signs, wherever it lies: it may not be exportable, so that nothing but this is asked of it. Certificates, CRLs, OCSP

@@ -8,7 +8,7 @@ import { openssl, skipWithout } from '../../testing/openssl.ts'
 import { temporaryFolder } from '../../testing/station.ts'
 import { encodeCrl } from '../crl.ts'
 import { issuingExtensions, keyIdentifier, rootExtensions } from '../extensions.ts'
-import { issuingCa } from '../issuing-ca.ts'
+import { caOf } from '../issuing-ca.ts'
 import { encodeName, signCertificate, toPem } from '../sign-certificate.ts'
 import { privateKeySigner } from './private-key-signer.ts'
 
@@ -38,7 +38,7 @@ for (const [name, newKey] of Object.entries(KEYS)) {
     const below = privateKeySigner(newKey()).publicKey.export({ format: 'der', type: 'spki' })
     const leaf = await signCertificate({
       subject: [{ CN: ['below'] }],
-      issuer: issuingCa('root', new X509Certificate(root.der), key),
+      issuer: { ...caOf(new X509Certificate(root.der)), key },
       publicKey: below,
       validity,
       extensions: issuingExtensions(keyIdentifier(below), keyId),

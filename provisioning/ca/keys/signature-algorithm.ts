@@ -22,7 +22,7 @@ export function signatureOf(publicKey: KeyObject): SignatureAlgorithm {
   return { hash: 'sha256', identifier: RSA_WITH_SHA256 }
 }
 
-/** Throws TypeError for a key that is none of KEY_ALGORITHMS. */
+/** Throws TypeError for a key that is no KeyAlgorithm. */
 export function keyAlgorithmOf(publicKey: KeyObject): KeyAlgorithm {
   const { namedCurve, modulusLength } = publicKey.asymmetricKeyDetails ?? {}
   if (publicKey.asymmetricKeyType === 'ec' && namedCurve === 'prime256v1') return 'ecdsa-p256'
