@@ -24,6 +24,7 @@ import type { DeviceHttps } from '../provisioning/https/device-https.ts'
 import type { EnrolmentTokens } from '../provisioning/doors/enrolment-tokens.ts'
 import type { ExpiryForecast } from '../provisioning/rotation/expiry-forecast.ts'
 import type { RotationService } from '../provisioning/rotation/rotation-service.ts'
+import type { OperatorDesk } from '../provisioning/doors/operator-door.ts'
 import type { Enrolment } from '../provisioning/doors/enrolment.ts'
 import type { PkiHttp } from '../provisioning/revocation/pki-http.ts'
 import type { RevocationPolicy } from '../provisioning/revocation/revocation-policy.ts'
@@ -55,6 +56,7 @@ export interface Parts {
   signingDesk: SigningDesk
   enrolmentTokens: EnrolmentTokens
   enrolment: Enrolment
+  operatorDesk: OperatorDesk
   remoteAuthority: RemoteAuthority
   edgeCertificate: ServerCertificate
   registryView: FollowingRegistryView

@@ -10,6 +10,7 @@ import { Checkpoints } from '../device-registry/audit/checkpoints.ts'
 import { StatementKey } from '../device-registry/audit/statement-key.ts'
 import { Trail } from '../device-registry/audit/trail.ts'
 import { Activation } from '../device-registry/activation.ts'
+import { DeviceImport } from '../device-registry/import/device-import.ts'
 import { FollowingRegistryView } from '../device-registry/registry-view.ts'
 import { Registry } from '../device-registry/registry.ts'
 import { Ingest } from '../ingest/ingest.ts'
@@ -23,6 +24,7 @@ import { Certificates } from '../provisioning/certificates.ts'
 import { DeviceHttps } from '../provisioning/https/device-https.ts'
 import { EnrolmentTokens } from '../provisioning/doors/enrolment-tokens.ts'
 import { Enrolment } from '../provisioning/doors/enrolment.ts'
+import { LocalOperatorDoor, OperatorDesk, RemoteOperatorDoor, type OperatorDoor } from '../provisioning/doors/operator-door.ts'
 import { ExpiryForecast } from '../provisioning/rotation/expiry-forecast.ts'
 import { RotationService } from '../provisioning/rotation/rotation-service.ts'
 import { OcspResponder } from '../provisioning/revocation/ocsp-responder.ts'
@@ -36,7 +38,7 @@ import { ServerCertificate } from '../provisioning/ca/server-certificate.ts'
 import { SigningDesk } from '../provisioning/ca/signing-desk.ts'
 import { openDocuments, openEventLog, openSeries } from './engines.ts'
 import type { Config } from './config-sections.ts'
-import type { ModuleTable, Parts } from './module.ts'
+import type { BuildContext, ModuleTable, Parts } from './module.ts'
 import { announceSessions, announceUse } from './sessions.ts'
 import { TARGETS, type Target } from './targets.ts'
 
@@ -158,6 +160,12 @@ export const MODULES: ModuleTable = {
         registrar: parts.registry,
         config: context.config.provisioning,
       }),
+  },
+  operatorDesk: {
+    targets: ['registry'],
+    needs: ['documents', 'authority', 'enrolment'],
+    build: (context, parts) =>
+      new OperatorDesk({ ...context, ...parts, door: new LocalOperatorDoor(parts), config: context.config.provisioning }),
   },
   registryView: {
     targets: ['edge', 'registry'],
@@ -303,6 +311,8 @@ export const MODULES: ModuleTable = {
         ...parts,
         config: context.config.api,
         auditConfig: context.config.audit,
+        operatorDoor: operatorDoor(context, parts),
+        deviceImport: new DeviceImport({ ...context, ...parts, registryConfig: context.config.registry }),
         adminToken: await openAdminToken(context.dataDirectory),
         alerts: parts.alerts.service,
         webhooks: parts.webhooks.service,
@@ -316,6 +326,13 @@ export const MODULES: ModuleTable = {
         webRoot: fileURLToPath(new URL('../../dist/web', import.meta.url)),
       }),
   },
+}
+
+/** The CA is in the registry's process alone. */
+function operatorDoor(context: BuildContext, parts: Parts): OperatorDoor {
+  const { enrolment, authority } = parts as Partial<Parts>
+  if (enrolment !== undefined && authority !== undefined) return new LocalOperatorDoor({ enrolment, authority })
+  return new RemoteOperatorDoor({ ...context, ...parts, config: context.config.provisioning })
 }
 
 /** Modules in the order in which they start: the order of the table, which is the road's. */

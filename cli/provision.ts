@@ -5,6 +5,7 @@ import { GENERIC_TYPE } from '../contracts/device.ts'
 import { writeDeviceBundle } from '../provisioning/doors/device-bundle.ts'
 import { ApiClient, type PlatformOptions } from './api-client.ts'
 import { enrolOverEst, estAddress } from './enrol.ts'
+import { csrCommand, registerCommand, tokenCommand } from './provision-steps.ts'
 
 interface ProvisionOptions extends PlatformOptions {
   type: string
@@ -27,7 +28,7 @@ export function provisionCommand(): Command {
     .option('--json', 'answer one line of JSON')
     .addHelpText('after', '\nExample:\n  fleetpulse provision device pump-1 --type generic --out ./certs/pump-1\n')
     .action(provisionDevice)
-  return new Command('provision').description('Give devices their certificates').addCommand(device)
+  return new Command('provision').description('Give devices their certificates').addCommand(device).addCommand(registerCommand()).addCommand(tokenCommand()).addCommand(csrCommand())
 }
 
 async function provisionDevice(id: string, options: ProvisionOptions): Promise<void> {

@@ -11,6 +11,7 @@ import { AnomalyArchive } from '../../../anomaly/anomaly-archive.ts'
 import { TOPICS } from '../../../contracts/topics.ts'
 import { auditConfig, type AuditConfig } from '../../../device-registry/audit/config.ts'
 import { Trail } from '../../../device-registry/audit/trail.ts'
+import { DeviceImport } from '../../../device-registry/import/device-import.ts'
 import { Registry } from '../../../device-registry/registry.ts'
 import { silentLogger } from '../../../kernel/log.ts'
 import { Metrics } from '../../../kernel/metrics.ts'
@@ -23,6 +24,8 @@ import { CertificateAuthority } from '../../../provisioning/ca/authority.ts'
 import { Certificates } from '../../../provisioning/certificates.ts'
 import { ProvisioningConfigSchema } from '../../../provisioning/config.ts'
 import { CrlImport, type CrlAuthorities } from '../../../provisioning/revocation/crl-import.ts'
+import { Enrolment } from '../../../provisioning/doors/enrolment.ts'
+import { LocalOperatorDoor } from '../../../provisioning/doors/operator-door.ts'
 import { EnrolmentTokens } from '../../../provisioning/doors/enrolment-tokens.ts'
 import { RotationConfigSchema } from '../../../provisioning/rotation/config.ts'
 import { ExpiryForecast } from '../../../provisioning/rotation/expiry-forecast.ts'
@@ -81,6 +84,7 @@ export class ApiFixture {
     const authority = new CertificateAuthority({ ...common, dataDir: folder, config: provisioning, pkiUrl: () => 'http://localhost' })
     const certificates = new Certificates({ ...stores, auditTrail })
     const enrolmentTokens = new EnrolmentTokens({ ...stores, registrar: registry, config: provisioning })
+    const enrolment = new Enrolment({ ...common, authority, certificates, tokens: enrolmentTokens, registrar: registry, config: provisioning })
     const expiryForecast = new ExpiryForecast({ ...stores, config: defaultsOf(RotationConfigSchema) })
     const anomalies = new AnomalyArchive({ ...stores, anomaliesMax: 1_000 })
     const alerts = new Alerts({ ...stores, config: defaultsOf(AlertsConfigSchema) })
@@ -91,6 +95,8 @@ export class ApiFixture {
     const services: ApiServices = {
       ...stores,
       ...{ auditTrail, auditConfig: auditConfig(auditChanges) },
+      deviceImport: new DeviceImport({ registry, log: silentLogger }),
+      operatorDoor: new LocalOperatorDoor({ authority, enrolment }),
       ...{ series, registry, certificates, enrolmentTokens, expiryForecast, anomalies, webRoot },
       crlImport: new CrlImport({ ...common, certificates, config: provisioning, authorities: ownAuthorities(authority, certificates) }),
       config: defaultsOf(ApiConfigSchema, { port: 0, ...changes }),
