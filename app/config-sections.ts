@@ -11,6 +11,7 @@ import { IngestConfigSchema } from '../ingest/config.ts'
 import { crossCheckMqttDoorConfig, MqttDoorConfigSchema } from '../ingest/mqtt-door-config.ts'
 import { ProcessingConfigSchema } from '../processing/config.ts'
 import { crossCheckWindowsConfig, WindowsConfigSchema } from '../processing/windows/config.ts'
+import { crossCheckEnrolmentConfig, EnrolmentConfigSchema } from '../provisioning/doors/config.ts'
 import { crossCheckProvisioningConfig, ProvisioningConfigSchema } from '../provisioning/config.ts'
 import { crossCheckRotationConfig, RotationConfigSchema } from '../provisioning/rotation/config.ts'
 import { DocumentsConfigSchema } from '../storage/documents/config.ts'
@@ -126,6 +127,7 @@ export const SECTIONS = {
   audit: AuditConfigSchema,
   provisioning: ProvisioningConfigSchema,
   rotation: RotationConfigSchema,
+  enrolment: EnrolmentConfigSchema,
   api: ApiConfigSchema,
   eventLog: EventLogConfigSchema,
   series: SeriesConfigSchema,
@@ -146,6 +148,7 @@ export function crossCheck(config: Config): ConfigFault[] {
     ...crossCheckWebhooksConfig(config.webhooks, 'webhooks'),
     ...crossCheckProvisioningConfig(config.provisioning, 'provisioning'),
     ...crossCheckRotationConfig(config.rotation, 'rotation'),
+    ...crossCheckEnrolmentConfig(config.enrolment, 'enrolment'),
     ...crossCheckSeriesConfig(config.series, 'series'),
     ...crossCheckEventLogConfig(config.eventLog, 'eventLog'),
     ...crossCheckMqttDoorConfig(config.mqttDoor, 'mqttDoor'),

@@ -21,11 +21,15 @@ import type { ReadingsWorker } from '../processing/readings-worker.ts'
 import type { CertificateAuthority } from '../provisioning/ca/authority.ts'
 import type { Certificates } from '../provisioning/certificates.ts'
 import type { DeviceHttps } from '../provisioning/https/device-https.ts'
+import type { Claims } from '../provisioning/doors/claims.ts'
+import type { DeskClient } from '../provisioning/doors/desk-client.ts'
+import type { Doors } from '../provisioning/doors/doors.ts'
 import type { EnrolmentTokens } from '../provisioning/doors/enrolment-tokens.ts'
 import type { ExpiryForecast } from '../provisioning/rotation/expiry-forecast.ts'
 import type { RotationService } from '../provisioning/rotation/rotation-service.ts'
-import type { OperatorDesk } from '../provisioning/doors/operator-door.ts'
 import type { Enrolment } from '../provisioning/doors/enrolment.ts'
+import type { FactoryAuthorities } from '../provisioning/trust/factory-authorities.ts'
+import type { TrustView } from '../provisioning/trust/trust-view.ts'
 import type { PkiHttp } from '../provisioning/revocation/pki-http.ts'
 import type { RevocationPolicy } from '../provisioning/revocation/revocation-policy.ts'
 import type { RevocationList } from '../provisioning/revocation/revocation-list.ts'
@@ -56,10 +60,14 @@ export interface Parts {
   signingDesk: SigningDesk
   enrolmentTokens: EnrolmentTokens
   enrolment: Enrolment
-  operatorDesk: OperatorDesk
   remoteAuthority: RemoteAuthority
   edgeCertificate: ServerCertificate
+  factoryAuthorities: FactoryAuthorities
+  claims: Claims
+  doors: Doors
+  deskClient: DeskClient
   registryView: FollowingRegistryView
+  trustView: TrustView
   ingest: Ingest
   deviceHttps: DeviceHttps
   rotation: RotationService

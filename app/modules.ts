@@ -10,7 +10,6 @@ import { Checkpoints } from '../device-registry/audit/checkpoints.ts'
 import { StatementKey } from '../device-registry/audit/statement-key.ts'
 import { Trail } from '../device-registry/audit/trail.ts'
 import { Activation } from '../device-registry/activation.ts'
-import { DeviceImport } from '../device-registry/import/device-import.ts'
 import { FollowingRegistryView } from '../device-registry/registry-view.ts'
 import { Registry } from '../device-registry/registry.ts'
 import { Ingest } from '../ingest/ingest.ts'
@@ -23,11 +22,14 @@ import { CertificateAuthority } from '../provisioning/ca/authority.ts'
 import { Certificates } from '../provisioning/certificates.ts'
 import { DeviceHttps } from '../provisioning/https/device-https.ts'
 import { EnrolmentTokens } from '../provisioning/doors/enrolment-tokens.ts'
-import { Enrolment } from '../provisioning/doors/enrolment.ts'
-import { LocalOperatorDoor, OperatorDesk, RemoteOperatorDoor, type OperatorDoor } from '../provisioning/doors/operator-door.ts'
 import { ExpiryForecast } from '../provisioning/rotation/expiry-forecast.ts'
 import { RotationService } from '../provisioning/rotation/rotation-service.ts'
 import { OcspResponder } from '../provisioning/revocation/ocsp-responder.ts'
+import { Claims, signerOf } from '../provisioning/doors/claims.ts'
+import { DeskClient } from '../provisioning/doors/desk-client.ts'
+import { Doors } from '../provisioning/doors/doors.ts'
+import { FactoryAuthorities } from '../provisioning/trust/factory-authorities.ts'
+import { TrustView } from '../provisioning/trust/trust-view.ts'
 import { PkiHttp } from '../provisioning/revocation/pki-http.ts'
 import { CrlImport } from '../provisioning/revocation/crl-import.ts'
 import { publishedAuthorities } from '../provisioning/revocation/published-authorities.ts'
@@ -149,23 +151,49 @@ export const MODULES: ModuleTable = {
     build: (context, parts) =>
       new EnrolmentTokens({ ...context, ...parts, registrar: parts.registry, config: context.config.provisioning }),
   },
-  enrolment: {
+  factoryAuthorities: {
     targets: ['registry'],
-    needs: ['authority', 'certificates', 'enrolmentTokens', 'registry'],
+    needs: [...STORES, 'certificates', 'registry'],
     build: (context, parts) =>
-      new Enrolment({
+      new FactoryAuthorities({
         ...context,
         ...parts,
-        tokens: parts.enrolmentTokens,
-        registrar: parts.registry,
         config: context.config.provisioning,
+        enrolmentConfig: context.config.enrolment,
+        hasType: (tenant, type) => parts.registry.hasType(tenant, type),
       }),
   },
-  operatorDesk: {
-    targets: ['registry'],
-    needs: ['documents', 'authority', 'enrolment'],
+  deskClient: {
+    targets: ['edge'],
+    needs: ['documents'],
     build: (context, parts) =>
-      new OperatorDesk({ ...context, ...parts, door: new LocalOperatorDoor(parts), config: context.config.provisioning }),
+      new DeskClient({ ...context, ...parts, edgeId: context.processId, enrolmentConfig: context.config.enrolment }),
+  },
+  claims: {
+    targets: ['registry'],
+    needs: [...STORES, 'certificates', 'registry', 'deskClient'],
+    build: (context, parts) =>
+      new Claims({
+        ...context,
+        ...parts,
+        sign: context.targets.includes('registry') ? signerOf(parts.authority) : (claim) => parts.deskClient.signClaim(claim),
+        config: context.config.provisioning,
+        enrolmentConfig: context.config.enrolment,
+        hasType: (tenant, type) => parts.registry.hasType(tenant, type),
+      }),
+  },
+  doors: {
+    targets: ['registry'],
+    needs: ['documents', 'authority', 'certificates', 'enrolmentTokens', 'factoryAuthorities', 'claims', 'registry'],
+    build: (context, parts) => {
+      const { provisioning: config, enrolment: enrolmentConfig } = context.config
+      return new Doors({ ...context, ...parts, config, enrolmentConfig, registrar: parts.registry })
+    },
+  },
+  enrolment: {
+    targets: ['registry'],
+    needs: ['doors'],
+    build: (_context, parts) => parts.doors.enrolment,
   },
   registryView: {
     targets: ['edge', 'registry'],
@@ -178,6 +206,17 @@ export const MODULES: ModuleTable = {
       return view
     },
   },
+  trustView: {
+    targets: ['edge', 'registry'],
+    needs: ['documents', 'registryView'],
+    build: (context, parts) =>
+      new TrustView({
+        ...context,
+        ...parts,
+        ownCaPem: () => caPemOf(context, parts),
+        follow: (listener) => parts.registryView.onTrustChanged(listener),
+      }),
+  },
   ingest: {
     targets: ['edge', 'registry'],
     needs: [...STORES, 'registryView'],
@@ -185,11 +224,13 @@ export const MODULES: ModuleTable = {
   },
   deviceHttps: {
     targets: ['registry'],
-    needs: ['authority', 'serverCertificate', 'enrolment', 'registryView', 'ingest'],
+    needs: ['authority', 'serverCertificate', 'doors', 'enrolment', 'trustView', 'registryView', 'ingest'],
     build: (context, parts) => {
-      const config = context.config.provisioning
+      const { provisioning: config, enrolment: enrolmentConfig } = context.config
       const onCertificateUsed = announceUse(parts.eventLog, context.clock, context.log)
-      return new DeviceHttps({ ...context, ...parts, config, uplinkSink: parts.ingest, onCertificateUsed })
+      const { justInTime } = parts.doors
+      const options = { config, enrolmentConfig, justInTime, trust: parts.trustView, uplinkSink: parts.ingest, onCertificateUsed }
+      return new DeviceHttps({ ...context, ...parts, ...options })
     },
   },
   rotation: {
@@ -217,12 +258,13 @@ export const MODULES: ModuleTable = {
   },
   broker: {
     targets: ['edge'],
-    needs: ['documents', 'eventLog', 'registryView', 'ingest'],
+    needs: ['documents', 'eventLog', 'registryView', 'trustView', 'deskClient', 'ingest'],
     build: (context, parts) =>
       new Broker({
         ...context,
         config: context.config.broker,
         registry: parts.registryView,
+        doors: { trust: parts.trustView, remote: parts.deskClient },
         uplinks: parts.ingest,
         documents: parts.documents,
         tls: () => (parts as Partial<Parts>).edgeCertificate?.material ?? context.tls(),
@@ -301,6 +343,8 @@ export const MODULES: ModuleTable = {
       'certificates',
       'enrolmentTokens',
       'expiryForecast',
+      'claims',
+      'factoryAuthorities',
       'anomalyArchive',
       'alerts',
       'webhooks',
@@ -311,8 +355,6 @@ export const MODULES: ModuleTable = {
         ...parts,
         config: context.config.api,
         auditConfig: context.config.audit,
-        operatorDoor: operatorDoor(context, parts),
-        deviceImport: new DeviceImport({ ...context, ...parts, registryConfig: context.config.registry }),
         adminToken: await openAdminToken(context.dataDirectory),
         alerts: parts.alerts.service,
         webhooks: parts.webhooks.service,
@@ -320,19 +362,15 @@ export const MODULES: ModuleTable = {
         crlImport: new CrlImport({
           ...context,
           certificates: parts.certificates,
-          authorities: (tenant) => publishedAuthorities(parts.documents, parts.certificates, tenant),
+          authorities: async (tenant) => [
+            ...(await publishedAuthorities(parts.documents, parts.certificates, tenant)),
+            ...(await parts.factoryAuthorities.crlAuthorities(tenant)),
+          ],
           config: context.config.provisioning,
         }),
         webRoot: fileURLToPath(new URL('../../dist/web', import.meta.url)),
       }),
   },
-}
-
-/** The CA is in the registry's process alone. */
-function operatorDoor(context: BuildContext, parts: Parts): OperatorDoor {
-  const { enrolment, authority } = parts as Partial<Parts>
-  if (enrolment !== undefined && authority !== undefined) return new LocalOperatorDoor({ enrolment, authority })
-  return new RemoteOperatorDoor({ ...context, ...parts, config: context.config.provisioning })
 }
 
 /** Modules in the order in which they start: the order of the table, which is the road's. */
@@ -343,4 +381,10 @@ const SERIES_FLUSH_MS = { duckdb: 100, questdb: 250 } as const
 
 function processingConfig({ processing, platform }: Config): ProcessingConfig {
   return { ...processing, seriesFlushMs: processing.seriesFlushMs || SERIES_FLUSH_MS[platform.seriesEngine] }
+}
+
+/** The CAs of ours that sign clients, as this thread knows them: it has the CA, or asked for its certificate, or was told of it. */
+function caPemOf(context: BuildContext, parts: Partial<Parts>): string {
+  const { clientIssuersPem, caPem } = parts.authority ?? parts.edgeCertificate?.material ?? context.tls()
+  return clientIssuersPem ?? caPem
 }

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { Gauge } from 'prom-client'
+import type { RemoteDoors, Trust } from '../contracts/credential.ts'
 import type { DownlinksCancelled } from '../contracts/downlink.ts'
 import type { RegistryView } from '../contracts/registry-view.ts'
 import type { UplinkSink } from '../contracts/uplink.ts'
@@ -14,6 +15,8 @@ import { every, type Clock, type Timer } from '../kernel/time.ts'
 import type { TlsMaterial } from '../kernel/tls.ts'
 import type { Documents } from '../storage/documents/documents.ts'
 import type { EventLog } from '../storage/event-log/event-log.ts'
+import { ClaimBroker } from './claims/claim-broker.ts'
+import { FactoryAdmissions } from './claims/factory-admissions.ts'
 import { Commands, type DownlinkResult } from './commands.ts'
 import type { BrokerConfig } from './config.ts'
 import { DeviceAdmission } from './device-admission.ts'
@@ -23,6 +26,7 @@ import { plainAddress, type DoorKeeper } from './device-door.ts'
 import { DeviceSession, type ListenerName } from './device-session.ts'
 import { Edge } from './edges/edge.ts'
 import { Expulsion } from './expulsion.ts'
+import { OWN_CERTIFICATES } from './identity.ts'
 import { IntakeBudget } from './intake-budget.ts'
 import { LeftWills } from './left-wills.ts'
 import { LoneDownlinks } from './lone-downlinks.ts'
@@ -69,6 +73,8 @@ export interface BrokerOptions {
   /** What the listeners present and trust, asked at start and at every `reloadTls`. */
   tls: () => TlsMaterial
   registry: RegistryView
+  /** Factory CAs and claims, and who decides about their devices; without them only devices with certificates of ours come in. */
+  doors?: { trust: Trust; remote: RemoteDoors }
   uplinks: UplinkSink
   documents: Documents
   /** Source of chance for pauses between tries; default the system's. */
@@ -109,6 +115,8 @@ export class Broker implements Service {
   readonly #edge: Edge | undefined
   readonly #seated: SeatedDevices
   readonly #broker: DeviceBroker
+  readonly #trust: Trust
+  readonly #claims: ClaimBroker | undefined
   readonly #commands: Commands
   readonly #expulsion: Expulsion
   readonly #deadlines: DeadlineWheel
@@ -125,7 +133,13 @@ export class Broker implements Service {
     this.#refusals = new Refusals({ metrics, log, clock, logsPerS: config.refusalLogsPerS })
     this.#violations = metrics.counter('broker_packet_violations_total', 'Connections ended by the packet check, by kind of rule', ['code'])
     this.#open = metrics.gauge('broker_connections', 'Open connections of devices', ['listener'])
-    this.#admission = new DeviceAdmission({ config, clock, registry, refusals: this.#refusals, connections: this.#connections })
+    this.#trust = options.doors?.trust ?? OWN_CERTIFICATES
+    this.#admission = new DeviceAdmission({
+      ...{ config, clock, registry, trust: this.#trust },
+      ...{ refusals: this.#refusals, connections: this.#connections },
+    })
+    const doors = options.doors?.remote
+    this.#claims = doors === undefined ? undefined : new ClaimBroker({ config, trust: this.#trust, doors, refusals: this.#refusals, log })
     const refusedClients = new WeakSet<object>()
     this.#edge = options.edge === undefined ? undefined : this.#createEdge(options.edge)
     this.#persistence = this.#createPersistence(refusedClients)
@@ -153,6 +167,7 @@ export class Broker implements Service {
         disconnected: (session) => this.#tell('disconnected', session),
       },
       seats: () => (this.#edge === undefined ? ALONE : this.#seated.keeper(this.#edge)),
+      ...(doors === undefined ? {} : { factories: new FactoryAdmissions({ doors, registry, clock, log }) }),
     })
     this.#leftWills = new LeftWills({ wills: this.#persistence.wills, publish: (will) => this.#broker.publishWill(will), log })
     this.#seated = this.#createSeated()
@@ -187,10 +202,18 @@ export class Broker implements Service {
     if (this.#state !== 'new') return
     this.#state = 'running'
     const { config, clock, log, registry } = this.#options
-    this.#unfollow = this.#expulsion.follow(registry)
+    const unfollow = [
+      this.#expulsion.follow(registry),
+      this.#trust.onChanged(() => {
+        this.reloadTls()
+        this.#expulsion.endLapsed(this.#trust)
+      }),
+    ]
+    this.#unfollow = () => unfollow.forEach((stop) => stop())
     try {
       await this.#edge?.open()
       await this.#broker.start()
+      await this.#claims?.start()
       this.#edge?.run()
       await this.#followDownlinks()
       if (this.#edge !== undefined) this.#leftWills.say(this.#persistence.wills.clientIds(), this.#broker.id)
@@ -220,6 +243,7 @@ export class Broker implements Service {
     for (const listener of Object.values(this.#listeners)) listener.door.shut()
     await this.#downlinks?.stop()
     await this.#drain()
+    await this.#claims?.stop()
     await this.#broker.stop()
     await this.#drain()
     this.#road.stop()
@@ -232,7 +256,7 @@ export class Broker implements Service {
 
   /** Takes the new certificates into use for new connections; sessions stay. */
   reloadTls(): void {
-    const material = this.#options.tls()
+    const material = this.#material()
     this.#admission.trust(material)
     for (const listener of Object.values(this.#listeners)) listener.reloadTls(material)
     this.#options.log.info('broker certificates reloaded')
@@ -256,6 +280,12 @@ export class Broker implements Service {
   /** Is the device connected to this edge now? */
   isConnected(tenant: string, device: string): boolean {
     return this.#broker.isLive(`${tenant}/${device}`)
+  }
+
+  /** What listeners present, and whom they trust: our CAs and those of factories. */
+  #material(): TlsMaterial {
+    const material = this.#options.tls()
+    return { ...material, caPem: material.caPem + this.#trust.anchorsPem }
   }
 
   async #followDownlinks(): Promise<void> {
@@ -348,8 +378,8 @@ export class Broker implements Service {
   }
 
   async #openListeners(): Promise<BrokerPorts> {
-    const { clock, config, tls } = this.#options
-    const material = tls()
+    const { clock, config } = this.#options
+    const material = this.#material()
     this.#admission.trust(material)
     const keeper: DoorKeeper = {
       admitAddress: (remoteAddress, listener) => this.#admission.admitAddress(remoteAddress, listener, this.#openSockets()),
@@ -372,14 +402,19 @@ export class Broker implements Service {
   #welcome(tls: TLSSocket, stream: Duplex, listener: ListenerName): void {
     const { config, clock } = this.#options
     const remoteAddress = plainAddress(tls.remoteAddress)
-    const identity = this.#state === 'running' ? this.#admission.admitCertificate(tls, listener, remoteAddress) : undefined
-    if (identity === undefined) {
+    const holder = this.#state === 'running' ? this.#admission.admitCertificate(tls, listener, remoteAddress) : undefined
+    if (holder === undefined) {
       stream.on('error', () => stream.destroy())
       tls.destroy()
       return
     }
     const nowMs = clock.monotonicMs()
-    const session = new DeviceSession({ identity, listener, remoteAddress, socket: tls, tokens: config.publishBurstMax, nowMs })
+    const { identity, credential } = holder
+    const certificatePem = credential.kind === 'factory' ? pemOf(tls) : ''
+    const session = new DeviceSession({
+      ...{ identity, credential, certificatePem, listener, remoteAddress },
+      ...{ socket: tls, tokens: config.publishBurstMax, nowMs },
+    })
     session.correlationId = this.#gate.nextCorrelationId()
     this.#connections.add(session)
     this.#open.inc({ listener })
@@ -388,15 +423,18 @@ export class Broker implements Service {
       this.#gate.leave(session)
       this.#open.dec({ listener })
     })
+    const prefix = credential.kind === 'claim' ? this.#claims?.nextPrefix(session) : session.topicPrefix
+    if (prefix === undefined) return session.cut()
     const connection = new StrictConnection({
       socket: stream,
       limits: config.packets,
       deadlines: this.#deadlines,
       budget: this.#budget,
-      prefixes: { topicPrefix: session.topicPrefix, clientIdPrefix: session.topicPrefix },
+      prefixes: { topicPrefix: prefix, clientIdPrefix: prefix },
       onViolation: (violation) => this.#onViolation(violation, session),
     })
-    this.#broker.handle(session, connection)
+    if (credential.kind === 'claim') this.#claims?.handle(session, credential, connection, prefix)
+    else this.#broker.handle(session, connection)
   }
 
   #onViolation(violation: Violation, session: DeviceSession): void {
@@ -437,4 +475,13 @@ export class Broker implements Service {
       )
     }
   }
+}
+
+function pemOf(tls: TLSSocket): string {
+  const base64 =
+    tls
+      .getPeerCertificate()
+      .raw.toString('base64')
+      .match(/.{1,64}/g) ?? []
+  return `-----BEGIN CERTIFICATE-----\n${base64.join('\n')}\n-----END CERTIFICATE-----\n`
 }

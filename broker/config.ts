@@ -47,6 +47,19 @@ export const brokerConfigSchema = Type.Object(
       description:
         'Connections of one device at once, before and after CONNECT. A device needs two while one takes over from the other; one that restarts in a loop may have more half open.',
     }),
+    connectionsPerClaimMax: Type.Integer({
+      minimum: 1,
+      maximum: 10_000,
+      default: 256,
+      description:
+        'Connections at once with one claim certificate, which a whole production batch shares: as many devices as are being provisioned at one moment.',
+    }),
+    claimRequestsMax: Type.Integer({
+      minimum: 1,
+      maximum: 100_000,
+      default: 1_000,
+      description: 'Requests of claims being decided at once, all connections together; a device beyond them is told to come again.',
+    }),
     connectRatePerS: Type.Number({
       minimum: 0.1,
       maximum: 100_000,

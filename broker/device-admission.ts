@@ -1,4 +1,5 @@
 import type { TLSSocket } from 'node:tls'
+import type { Trust } from '../contracts/credential.ts'
 import type { RegistryView } from '../contracts/registry-view.ts'
 import { ClientIssuers } from '../kernel/client-issuers.ts'
 import type { Clock } from '../kernel/time.ts'
@@ -7,7 +8,7 @@ import type { BrokerConfig } from './config.ts'
 import { ConnectRate } from './connect-rate.ts'
 import type { DeviceConnections } from './device-connections.ts'
 import type { ListenerName } from './device-session.ts'
-import { identityOf, type SessionIdentity } from './identity.ts'
+import { identityOf, type IdentityResult } from './identity.ts'
 import { sessionIdOf } from './names.ts'
 import type { RefusalContext, Refusals } from './refusals.ts'
 
@@ -15,14 +16,23 @@ import type { RefusalContext, Refusals } from './refusals.ts'
 export class DeviceAdmission {
   readonly #config: BrokerConfig
   readonly #registry: RegistryView
+  readonly #trust: Trust
   readonly #refusals: Refusals
   readonly #connections: DeviceConnections
   readonly #rate: ConnectRate
   #issuers = new ClientIssuers({})
 
-  constructor(options: { config: BrokerConfig; clock: Clock; registry: RegistryView; refusals: Refusals; connections: DeviceConnections }) {
+  constructor(options: {
+    config: BrokerConfig
+    clock: Clock
+    registry: RegistryView
+    trust: Trust
+    refusals: Refusals
+    connections: DeviceConnections
+  }) {
     this.#config = options.config
     this.#registry = options.registry
+    this.#trust = options.trust
     this.#refusals = options.refusals
     this.#connections = options.connections
     this.#rate = new ConnectRate(options.clock, options.config.connectRatePerS, options.config.connectBurstMax)
@@ -44,28 +54,42 @@ export class DeviceAdmission {
     return false
   }
 
-  /** The identity of a connection whose handshake is done, or undefined when it may not stay. */
-  admitCertificate(tls: TLSSocket, listener: ListenerName, remoteAddress: string): SessionIdentity | undefined {
-    if (!this.#issuers.accepts(tls)) {
-      this.#refusals.note('unknown-ca', { remoteAddress, listener, detail: 'signed by a CA that is not accepted, or not any more' })
+  /** Who a connection whose handshake is done is, or undefined when it may not stay. */
+  admitCertificate(
+    tls: TLSSocket,
+    listener: ListenerName,
+    remoteAddress: string,
+  ): Extract<IdentityResult, { status: 'identified' }> | undefined {
+    const result = identityOf(tls.getPeerCertificate(), this.#trust)
+    if (result.status === 'refused') {
+      this.#refusals.note(result.reason, { remoteAddress, listener, detail: result.detail })
       return undefined
     }
-    const result = identityOf(tls.getPeerCertificate())
-    if (result.status === 'refused') {
-      this.#refusals.note('identity', { remoteAddress, listener, detail: result.detail })
+    // Whoever a factory CA signed was looked at by the trust; all others are of CAs of ours.
+    if (result.credential.kind !== 'factory' && !this.#issuers.accepts(tls)) {
+      this.#refusals.note('unknown-ca', { remoteAddress, listener, detail: 'signed by a CA that is not accepted, or not any more' })
       return undefined
     }
     const { tenant, device, serial } = result.identity
     const context: RefusalContext = { tenant, device, serial, remoteAddress, listener }
-    const admission = this.#registry.admit(tenant, device, serial)
-    if (admission.status === 'refused') {
+    const lapse = this.#trust.lapse(result.credential)
+    if (lapse !== undefined) {
+      this.#refusals.note('credential-lapsed', { ...context, detail: lapse })
+      return undefined
+    }
+    const isClaim = result.credential.kind === 'claim'
+    const admission = isClaim ? undefined : this.#registry.admit(tenant, device, serial)
+    // A factory's device may be new: what becomes of it is asked when it sends CONNECT.
+    const mayBeNew = result.credential.kind === 'factory' && admission?.status === 'refused' && admission.reason === 'unknown-device'
+    if (admission?.status === 'refused' && !mayBeNew) {
       this.#refusals.note(admission.reason, context)
       return undefined
     }
-    if (this.#connections.countOf(sessionIdOf(tenant, device)) >= this.#config.connectionsPerDeviceMax) {
+    const connectionsMax = isClaim ? this.#config.connectionsPerClaimMax : this.#config.connectionsPerDeviceMax
+    if (this.#connections.countOf(sessionIdOf(tenant, device)) >= connectionsMax) {
       this.#refusals.note('connections-per-device-max', context)
       return undefined
     }
-    return result.identity
+    return result
   }
 }

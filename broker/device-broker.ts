@@ -1,8 +1,10 @@
 import { Aedes, type AedesPublishPacket, type AuthenticateError, type Client, type PublishPacket, type Subscription } from 'aedes'
+import type { FactoryCredential } from '../contracts/credential.ts'
 import type { RegistryView } from '../contracts/registry-view.ts'
 import { describeError, EnvironmentError, FleetpulseError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import { aedesOptions } from './aedes-options.ts'
+import type { FactoryAdmissions } from './claims/factory-admissions.ts'
 import type { BrokerConfig } from './config.ts'
 import { checkConnect, checkRoom, connectRefusal, NOT_AUTHORISED, SERVER_UNAVAILABLE, type ConnectVerdict } from './connect-check.ts'
 import { devicePrincipal, type DeviceSession, type UplinkPacket } from './device-session.ts'
@@ -19,6 +21,13 @@ import type { UplinkGate } from './uplink-gate.ts'
 
 type AuthenticateDone = (error: AuthenticateError | null, success: boolean | null) => void
 type SubscribeDone = (error: Error | null, subscription?: Subscription | null) => void
+
+const NO_FACTORIES: ConnectVerdict = {
+  status: 'refused',
+  reason: 'factory-refused',
+  returnCode: NOT_AUTHORISED,
+  detail: 'factory certificates are not taken here',
+}
 
 /** Why a device that is not held here is not let in. */
 const NOT_HELD: Record<Exclude<TakeResult, 'held'>, string> = {
@@ -56,6 +65,8 @@ export interface DeviceBrokerOptions {
   refusedClients: WeakSet<object>
   /** Asked once, at start. */
   seats: () => SeatKeeper
+  /** Lets devices with factory certificates in; without it none is. */
+  factories?: FactoryAdmissions
 }
 
 /** Aedes with our checks in its hooks. Each connection it handles has a DeviceSession; its decisions rest on nothing else. */
@@ -165,10 +176,24 @@ export class DeviceBroker {
       done(connectRefusal(NOT_AUTHORISED), false)
       return
     }
+    if (session.credential.kind === 'factory' && !session.isAdmitted && client.id === session.sessionId) {
+      void this.#admitFactory(client, session, session.credential, done)
+      return
+    }
     const verdict = checkConnect(session, client, this.#options.registry)
     if (verdict.status === 'refused') this.#refuseConnect(client, session, verdict, done)
     else if (this.#seats?.isReady(client.id) === true) this.#openSession(client, session, done)
     else void this.#seat(client, session, done)
+  }
+
+  /** A factory certificate: the registry knows it, or decides about it now. */
+  async #admitFactory(client: Client, session: DeviceSession, credential: FactoryCredential, done: AuthenticateDone): Promise<void> {
+    const { factories } = this.#options
+    const { certificatePem, remoteAddress } = session
+    const verdict = (await factories?.admit(credential, certificatePem, remoteAddress)) ?? NO_FACTORIES
+    if (verdict.status === 'refused') return this.#refuseConnect(client, session, verdict, done)
+    session.isAdmitted = true
+    this.#authenticate(client, done)
   }
 
   /** The device was held elsewhere, or by nobody. */

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Principal } from '../contracts/authorisation.ts'
+import type { Credential } from '../contracts/credential.ts'
 import type { SessionIdentity } from './identity.ts'
 import { sessionIdOf, topicPrefixOf } from './names.ts'
 import type { UplinkLane } from './uplink-road.ts'
@@ -35,10 +36,18 @@ export function devicePrincipal(tenant: string, device: string): Principal {
   return { kind: 'device', id: device, tenant, roles: ['device'] }
 }
 
+export function claimPrincipal(tenant: string, claim: string): Principal {
+  return { kind: 'claim', id: claim, tenant, roles: [] }
+}
+
 /** One connection of one device, from the end of its TLS handshake to its close; its identity is the certificate's. */
 export class DeviceSession implements Speaker, UplinkLane {
   readonly identity: SessionIdentity
+  /** What its certificate makes it: a device, or one that comes with a factory certificate, or a claim. */
+  readonly credential: Credential
   readonly principal: Principal
+  /** Of a factory certificate: what it is, for whoever decides about it; else empty. */
+  readonly certificatePem: string
   readonly listener: ListenerName
   readonly remoteAddress: string
   /** The client id inside Aedes: tenant and device. */
@@ -50,6 +59,8 @@ export class DeviceSession implements Speaker, UplinkLane {
   /** Why the connection is being ended from our side, once it is. */
   expelled: string | undefined
   willTopic: string | undefined
+  /** Of a factory certificate: it was let in. */
+  isAdmitted = false
   /** Its CONNECT was let through to a session that is held here: another edge that takes it ends this connection. */
   seated = false
   correlationId = ''
@@ -67,6 +78,8 @@ export class DeviceSession implements Speaker, UplinkLane {
 
   constructor(options: {
     identity: SessionIdentity
+    credential: Credential
+    certificatePem?: string
     listener: ListenerName
     remoteAddress: string
     socket: Duplex
@@ -75,7 +88,9 @@ export class DeviceSession implements Speaker, UplinkLane {
   }) {
     const { tenant, device } = options.identity
     this.identity = options.identity
-    this.principal = devicePrincipal(tenant, device)
+    this.credential = options.credential
+    this.principal = options.credential.kind === 'claim' ? claimPrincipal(tenant, device) : devicePrincipal(tenant, device)
+    this.certificatePem = options.certificatePem ?? ''
     this.listener = options.listener
     this.remoteAddress = options.remoteAddress
     this.sessionId = sessionIdOf(tenant, device)

@@ -1,4 +1,5 @@
 import type { Histogram } from 'prom-client'
+import type { Trust } from '../contracts/credential.ts'
 import type { RegistryView } from '../contracts/registry-view.ts'
 import type { Logger } from '../kernel/log.ts'
 import { REVOCATION_BUCKETS_S, type Metrics } from '../kernel/metrics.ts'
@@ -40,6 +41,14 @@ export class Expulsion {
         .filter((session) => serial === undefined || session.identity.serial === serial)
       if (sessions.length > 0) this.#end(sessions, reason, serial === undefined ? undefined : at)
     })
+  }
+
+  /** Ends the connections of those whose factory CA or claim does not count any more. */
+  endLapsed(trust: Trust): void {
+    for (const session of [...this.#connections.all()]) {
+      const lapse = trust.lapse(session.credential)
+      if (lapse !== undefined) this.#end([session], lapse, undefined)
+    }
   }
 
   #end(sessions: readonly DeviceSession[], reason: string, revokedAtMs: number | undefined): void {

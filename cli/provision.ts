@@ -5,7 +5,8 @@ import { GENERIC_TYPE } from '../contracts/device.ts'
 import { writeDeviceBundle } from '../provisioning/doors/device-bundle.ts'
 import { ApiClient, type PlatformOptions } from './api-client.ts'
 import { enrolOverEst, estAddress } from './enrol.ts'
-import { csrCommand, registerCommand, tokenCommand } from './provision-steps.ts'
+import { claimCommand } from './provision-claim.ts'
+import { factoryCaCommand, factoryCodeCommand } from './provision-factory.ts'
 
 interface ProvisionOptions extends PlatformOptions {
   type: string
@@ -22,13 +23,18 @@ export function provisionCommand(): Command {
     .option('--type <type>', 'device type', GENERIC_TYPE)
     .requiredOption('--out <dir>', 'folder for key.pem, cert.pem and ca.pem')
     .option('--data <dir>', 'data folder of the running platform (default: FLEETPULSE_DATA or ./data)')
-    .option('--api <url>', 'origin of the platform\'s API')
+    .option('--api <url>', "origin of the platform's API")
     .option('--est <url>', 'origin of the EST server, when the platform is on another machine')
     .option('--ca <file>', 'trust for --est')
     .option('--json', 'answer one line of JSON')
     .addHelpText('after', '\nExample:\n  fleetpulse provision device pump-1 --type generic --out ./certs/pump-1\n')
     .action(provisionDevice)
-  return new Command('provision').description('Give devices their certificates').addCommand(device).addCommand(registerCommand()).addCommand(tokenCommand()).addCommand(csrCommand())
+  return new Command('provision')
+    .description('Give devices their certificates')
+    .addCommand(device)
+    .addCommand(claimCommand())
+    .addCommand(factoryCodeCommand())
+    .addCommand(factoryCaCommand())
 }
 
 async function provisionDevice(id: string, options: ProvisionOptions): Promise<void> {
@@ -39,7 +45,9 @@ async function provisionDevice(id: string, options: ProvisionOptions): Promise<v
     const certificate = new X509Certificate(bundle.certPem)
     const out = resolve(options.out)
     if (options.json === true) {
-      process.stdout.write(`${JSON.stringify({ device: id, type: options.type, out, serial: certificate.serialNumber, notAfter: certificate.validTo })}\n`)
+      process.stdout.write(
+        `${JSON.stringify({ device: id, type: options.type, out, serial: certificate.serialNumber, notAfter: certificate.validTo })}\n`,
+      )
       return
     }
     const port = api.runtime?.mqtts ?? 8883

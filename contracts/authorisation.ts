@@ -1,6 +1,7 @@
 /** Who acts. Devices are known by their certificate, people and programs by a token. */
 export interface Principal {
-  kind: 'device' | 'user' | 'api-key' | 'system'
+  /** `claim`: the certificate of a production batch, which may ask for devices' certificates and nothing else. */
+  kind: 'device' | 'claim' | 'user' | 'api-key' | 'system'
   id: string
   tenant: string
   roles: readonly Role[]
@@ -24,6 +25,7 @@ export function authorise(principal: Principal, action: Action, resource: Resour
   if (principal.tenant !== resource.tenant) return false
   if (principal.kind === 'system') return true
   if (principal.kind === 'device') return authoriseDevice(principal.id, action, resource)
+  if (principal.kind === 'claim') return authoriseClaim(principal.id, action, resource)
   if (principal.roles.includes('admin')) return true
   if (principal.roles.includes('operator')) return action === 'read' || (action === 'write' && OPERATOR_WRITES.has(resource.kind))
   if (principal.roles.includes('viewer')) return action === 'read' && !SECRET_KINDS.has(resource.kind)
@@ -35,6 +37,18 @@ const SECRET_KINDS = new Set(['users', 'api-keys', 'audit', 'enrolment-tokens'])
 
 const UP = /^(telemetry|events|status|commands\/[^/+#]+\/result|twin\/reported|certificate\/renew)$/
 const DOWN = /^(commands\/.+|twin\/.+|certificate|#)$/
+
+/** A request's id, which its answer repeats. */
+const CLAIM_UP = /^provisioning\/[A-Za-z0-9._-]{1,64}\/request$/
+const CLAIM_DOWN = /^provisioning\/(?:\+|[A-Za-z0-9._-]{1,64})\/response$/
+
+/** Under these two topics, which every connection has for itself alone; nothing of a device. */
+function authoriseClaim(claim: string, action: Action, resource: Resource): boolean {
+  if (action === 'connect') return resource.kind === 'session' && resource.id === claim
+  if (resource.kind !== 'topic' || resource.id === undefined) return false
+  if (action === 'publish') return CLAIM_UP.test(resource.id)
+  return action === 'subscribe' && CLAIM_DOWN.test(resource.id)
+}
 
 function authoriseDevice(device: string, action: Action, resource: Resource): boolean {
   if (action === 'connect') return resource.kind === 'session' && resource.id === device

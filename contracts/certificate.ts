@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { Type, type Static } from 'typebox'
 
 /** Name of the documents collection; the id of a document is its serial. */
@@ -43,7 +44,9 @@ export type Rotation = Static<typeof RotationSchema>
 /** A certificate that was issued; kept after it expired, for the record. */
 export const CertificateRecordSchema = Type.Object({
   serial: Type.String({ description: 'upper-case hex without separators, as openssl prints it' }),
-  issuer: Type.String({ description: 'subject key identifier of the CA that signed it, lower-case hex; with the serial it names one certificate' }),
+  issuer: Type.String({
+    description: 'subject key identifier of the CA that signed it, lower-case hex; with the serial it names one certificate',
+  }),
   tenant: Type.String(),
   device: Type.String(),
   state: Type.Union([Type.Literal('valid'), Type.Literal('revoked')]),
@@ -61,6 +64,10 @@ export const CertificateRecordSchema = Type.Object({
   door: Type.String({ description: 'how it was asked for: est-token, est-certificate, …' }),
   replaces: Type.Optional(Type.Union([Type.String(), Type.Null()], { description: 'serial of the certificate that it renews' })),
   rotation: Type.Optional(RotationSchema),
+  /** What let the device in, where that can be taken away: `factory:ID` or `claim:ID`. */
+  via: Type.Optional(Type.String()),
+  /** Serial in hex as its own CA wrote it, for a certificate that we did not issue: `serial` is then the beginning of its SHA-256. */
+  foreignSerial: Type.Optional(Type.String()),
 })
 export type CertificateRecord = Static<typeof CertificateRecordSchema>
 
@@ -73,4 +80,13 @@ export function normaliseSerial(text: string): string | undefined {
   if (!serialExpression.test(even)) return undefined
   const trimmed = even.replace(/^(?:00)+/, '')
   return trimmed === '' ? '00' : trimmed
+}
+
+/**
+ * Under which serial a certificate that we did not issue is on record: foreign CAs number as they like, so it is made of the certificate, 160
+ * bits of its SHA-256 (a serial has at most so many).
+ */
+export function foreignCertificateKey(der: Uint8Array): string {
+  const key = createHash('sha256').update(der).digest('hex').slice(0, 40).toUpperCase()
+  return normaliseSerial(key) ?? key
 }

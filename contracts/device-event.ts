@@ -5,7 +5,14 @@ import { Type, type Static } from 'typebox'
  * The broker closes sessions and refuses connections from it; ingest and processing refresh what they know of a type.
  */
 export const DeviceEventSchema = Type.Union([
-  Type.Object({ event: Type.Literal('device-changed'), tenant: Type.String(), device: Type.String(), type: Type.String(), state: Type.String(), at: Type.Integer() }),
+  Type.Object({
+    event: Type.Literal('device-changed'),
+    tenant: Type.String(),
+    device: Type.String(),
+    type: Type.String(),
+    state: Type.String(),
+    at: Type.Integer(),
+  }),
   Type.Object({ event: Type.Literal('device-type-changed'), tenant: Type.String(), type: Type.String(), at: Type.Integer() }),
   Type.Object({
     event: Type.Literal('certificate-revoked'),
@@ -26,6 +33,14 @@ export const DeviceEventSchema = Type.Union([
     device: Type.String(),
     /** Which check of the security posture found it: `shared-key`, `weak-key`, … */
     check: Type.String(),
+    at: Type.Integer(),
+  }),
+  /** A factory CA or a claim was made, changed or taken away: who may come in is to be looked up again. */
+  Type.Object({
+    event: Type.Literal('trust-changed'),
+    tenant: Type.String(),
+    kind: Type.Union([Type.Literal('factory'), Type.Literal('claim')]),
+    id: Type.String(),
     at: Type.Integer(),
   }),
 ])

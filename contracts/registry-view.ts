@@ -34,3 +34,10 @@ export interface RegistryView {
    */
   onExpelled(listener: (expelled: Expelled) => void): () => void
 }
+
+/** A factory CA or a claim that changed. */
+export interface TrustChange {
+  tenant: string
+  kind: 'factory' | 'claim'
+  id: string
+}

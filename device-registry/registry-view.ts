@@ -1,7 +1,7 @@
 import { CERTIFICATES_COLLECTION, type CertificateRecord } from '../contracts/certificate.ts'
 import { DEVICE_EVENT, DeviceEventSchema, type DeviceEvent } from '../contracts/device-event.ts'
 import type { Device, DeviceState, DeviceType } from '../contracts/device.ts'
-import type { Admission, Expelled, RegistryView } from '../contracts/registry-view.ts'
+import type { Admission, Expelled, RegistryView, TrustChange } from '../contracts/registry-view.ts'
 import { deviceKey, TOPICS } from '../contracts/topics.ts'
 import { utf8Text } from '../kernel/bytes.ts'
 import { describeError } from '../kernel/errors.ts'
@@ -42,6 +42,7 @@ export class FollowingRegistryView implements Service, RegistryView {
   readonly #config: RegistryConfig
   readonly #known = new KnownDevices()
   readonly #listeners = new Set<(expelled: Expelled) => void>()
+  readonly #trustListeners = new Set<(change: TrustChange) => void>()
   /** Ids of documents that have changed and are still to be fetched. */
   readonly #staleDevices = new Set<string>()
   readonly #staleTypes = new Set<string>()
@@ -112,6 +113,12 @@ export class FollowingRegistryView implements Service, RegistryView {
     return () => this.#listeners.delete(listener)
   }
 
+  /** Calls back when a factory CA or a claim changed; answers the way to stop listening. May not throw. */
+  onTrustChanged(listener: (change: TrustChange) => void): () => void {
+    this.#trustListeners.add(listener)
+    return () => this.#trustListeners.delete(listener)
+  }
+
   async #load(): Promise<TopicFollower> {
     const { documents, eventLog, clock, log } = this.#options
     const collections = await openRegistryCollections(documents)
@@ -159,6 +166,10 @@ export class FollowingRegistryView implements Service, RegistryView {
       return
     }
     const { tenant } = event
+    if (event.event === 'trust-changed') {
+      for (const listener of this.#trustListeners) listener({ tenant, kind: event.kind, id: event.id })
+      return
+    }
     if (event.event === 'device-type-changed') {
       this.#staleTypes.add(deviceKey(tenant, event.type))
       return

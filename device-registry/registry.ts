@@ -1,6 +1,6 @@
 import type { AuditTrail } from '../contracts/audit.ts'
 import { DEFAULT_TENANT, GENERIC_TYPE, type Device, type DeviceState, type DeviceTransition } from '../contracts/device.ts'
-import type { Actor, DeviceRegistrar, Provisioning, Registration } from '../contracts/registrar.ts'
+import type { Actor, Assigned, DeviceRegistrar, Provisioning, Registration } from '../contracts/registrar.ts'
 import { deviceKey } from '../contracts/topics.ts'
 import { ConflictError, InternalError, InvalidInputError, NotFoundError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
@@ -97,18 +97,27 @@ export class Registry implements Service, DeviceRegistrar {
   }
 
   /** See DeviceRegistrar. Throws InvalidInputError for what is no device id. */
-  async ensureRegistered(tenant: string, device: string, type: string | undefined, by: Actor): Promise<Registration> {
+  async ensureRegistered(tenant: string, device: string, type: string | undefined, by: Actor, assigned?: Assigned): Promise<Registration> {
     for (;;) {
       const existing = await this.#require().devices.get(deviceKey(tenant, device))
       if (existing !== null) {
         const { state } = existing
         if (state === 'decommissioning' || state === 'decommissioned') return { status: 'refused', reason: state }
-        if (type !== undefined && type !== existing.type) return { status: 'refused', reason: 'other-type' }
-        return { status: 'registered', device: contentOf(existing), created: false }
+        const change = assigned === undefined ? {} : assignment(existing, type, assigned)
+        if (type !== undefined && type !== (change.type ?? existing.type)) return { status: 'refused', reason: 'other-type' }
+        if (Object.keys(change).length === 0) return { status: 'registered', device: contentOf(existing), created: false }
+        if (change.type !== undefined && !(await this.#require().deviceTypes.has(tenant, change.type))) {
+          return { status: 'refused', reason: 'unknown-type' }
+        }
+        if (change.labels !== undefined) checkLabels(change.labels, this.#config.labelsMax)
+        const changed = await this.#change(existing, markedChange(change, this.#options.clock.nowMs()))
+        if (changed === undefined) continue
+        return { status: 'registered', device: contentOf(changed), created: false }
       }
       const wanted = type ?? GENERIC_TYPE
       if (!(await this.#require().deviceTypes.has(tenant, wanted))) return { status: 'refused', reason: 'unknown-type' }
-      const inserted = await this.#insert(tenant, { id: device, type: wanted, labels: {} }, by, { why: 'first heard of' })
+      const input = { id: device, type: wanted, labels: assigned?.labels ?? {} }
+      const inserted = await this.#insert(tenant, input, by, { why: 'first heard of' })
       if (inserted !== undefined) return { status: 'registered', device: contentOf(inserted), created: true }
     }
   }
@@ -218,6 +227,11 @@ export class Registry implements Service, DeviceRegistrar {
     return (await this.#existing(tenant, device)).history?.toReversed() ?? []
   }
 
+  /** Is there such a type in the tenant? */
+  async hasType(tenant: string, type: string): Promise<boolean> {
+    return this.#require().deviceTypes.has(tenant, type)
+  }
+
   /** Throws NotFoundError. */
   async getType(tenant: string, type: string): Promise<DeviceTypeView> {
     return this.#require().deviceTypes.get(tenant, type)
@@ -322,4 +336,12 @@ function overtaken(device: string, before: DeviceState, now: DeviceState, to: De
 function contentOf(document: DeviceDocument & Stored): Device {
   const { version: _version, ...device } = viewOf(document)
   return device
+}
+
+/** What a door's decision changes of a device that has no certificate yet. */
+function assignment(existing: Device, type: string | undefined, { labels }: Assigned): Partial<Pick<Device, 'type' | 'labels'>> {
+  if (existing.state !== 'registered') return {}
+  const addsLabels = Object.entries(labels).some(([name, value]) => existing.labels[name] !== value)
+  const retypes = type !== undefined && existing.type === GENERIC_TYPE && type !== GENERIC_TYPE
+  return { ...(addsLabels ? { labels: { ...existing.labels, ...labels } } : {}), ...(retypes ? { type } : {}) }
 }

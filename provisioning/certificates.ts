@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto'
 import type { Counter } from 'prom-client'
 import type { AuditTrail } from '../contracts/audit.ts'
 import { CERTIFICATES_COLLECTION, CRL_REASONS, normaliseSerial, type CertificateRecord, type CrlReason } from '../contracts/certificate.ts'
@@ -41,6 +42,20 @@ export interface CertificateQuery {
 
 export type StoredCertificate = CertificateRecord & Stored
 
+/** A certificate that we did not issue. */
+export interface ForeignCertificate {
+  /** `foreignCertificateKey` of it. */
+  key: string
+  tenant: string
+  device: string
+  certificate: X509Certificate
+  door: string
+  via: string
+}
+
+/** Certificates revoked side by side where many are: their writes share commits. */
+const REVOKED_AT_ONCE = 100
+
 const SPEC = {
   name: CERTIFICATES_COLLECTION,
   indexes: [
@@ -48,6 +63,8 @@ const SPEC = {
     { name: 'by-tenant', paths: ['tenant', 'issuedAt'] },
     { name: 'by-state', paths: ['state', 'notAfter'] },
     { name: 'by-issuer', paths: ['issuer', 'state', 'notAfter'] },
+    { name: 'by-via', paths: ['via', 'state'] },
+    { name: 'by-foreign-serial', paths: ['foreignSerial'] },
   ],
 } as const
 
@@ -90,13 +107,13 @@ export class Certificates implements Service {
 
   /**
    * Records a certificate before it leaves, so that it can be revoked; resolves when the record is durable. `replaces`: serial of the
-   * certificate that it renews.
+   * certificate that it renews. `via`: what let the device in, where that can be taken away. `rotates` false: nobody renews it.
    */
   async record(
-    signed: SignedCertificate,
+    signed: Omit<SignedCertificate, 'der'>,
     holder: { tenant: string; device: string },
     door: string,
-    replaces: string | null = null,
+    { replaces = null, via, rotates = true }: { replaces?: string | null; via?: string; rotates?: boolean } = {},
   ): Promise<StoredCertificate> {
     const { tenant, device } = holder
     const issuedAt = this.#options.clock.nowMs()
@@ -115,7 +132,8 @@ export class Certificates implements Service {
       pem: signed.pem,
       door,
       replaces,
-      rotation: newRotation(issuedAt, replaces),
+      ...(rotates ? { rotation: newRotation(issuedAt, replaces) } : {}),
+      ...(via === undefined ? {} : { via }),
     })
     if (result.status !== 'written') throw new InternalError(`the random serial ${signed.serial} exists already`)
     this.#issuedTotal.inc({ door })
@@ -123,10 +141,43 @@ export class Certificates implements Service {
     return result.document
   }
 
-  /** `serial` in any case, colons allowed. Throws NotFoundError, also for another tenant's. */
+  /**
+   * Records a certificate of a factory CA that is let in as it is; again the same one changes nothing. It is revoked like ours, and no CRL of
+   * ours lists it: only its own CA's could.
+   */
+  async recordForeign(foreign: ForeignCertificate): Promise<StoredCertificate> {
+    const { key, tenant, device, certificate, door, via } = foreign
+    const result = await this.#opened().insert(key, {
+      serial: key,
+      // None of our CAs, so that none of our CRLs lists it.
+      issuer: via,
+      tenant,
+      device,
+      state: 'valid',
+      notBefore: Date.parse(certificate.validFrom),
+      notAfter: Date.parse(certificate.validTo),
+      issuedAt: this.#options.clock.nowMs(),
+      revokedAt: null,
+      reason: null,
+      announced: false,
+      pem: certificate.toString(),
+      door,
+      via,
+      foreignSerial: normaliseSerial(certificate.serialNumber) ?? '00',
+    })
+    if (result.status === 'conflict') return this.get(tenant, key)
+    this.#options.log.info({ tenant, device, serial: key, door }, 'certificate of a factory CA let in')
+    return result.document
+  }
+
+  /** `serial` in any case, colons allowed; of a foreign certificate also the one its own CA gave it, where that is unique. Throws NotFoundError, also for another tenant's. */
   async get(tenant: string, serial: string): Promise<StoredCertificate> {
     const normal = normaliseSerial(serial)
-    const record = normal === undefined ? null : await this.#opened().get(normal)
+    let record = normal === undefined ? null : await this.#opened().get(normal)
+    if (record === null && normal !== undefined) {
+      const foreign = await this.#opened().find({ foreignSerial: normal, tenant }, { limit: 2 })
+      record = foreign.length === 1 ? (foreign[0] ?? null) : null
+    }
     if (record === null || record.tenant !== tenant) throw new NotFoundError(`There is no certificate with serial ${serial.slice(0, 64)}.`)
     return record
   }
@@ -189,6 +240,23 @@ export class Certificates implements Service {
   async issuedBy(issuer: string, tenant: string, serial: string): Promise<StoredCertificate | null> {
     const record = await this.#opened().get(serial)
     return record?.tenant === tenant && record.issuer === issuer ? record : null
+  }
+
+  /** The certificate that a factory CA numbered so; null when none of it was let in. */
+  async ofFactory(tenant: string, authority: string, serial: string): Promise<StoredCertificate | null> {
+    const [record] = await this.#opened().find({ foreignSerial: serial, tenant, issuer: `factory:${authority}` }, { limit: 1 })
+    return record ?? null
+  }
+
+  /** Revokes everything that came in by one claim or factory CA; answers how many were valid before. Repeating it ends what was cut off. */
+  async revokeVia(tenant: string, via: string, reason: CrlReason): Promise<number> {
+    let revoked = 0
+    for (;;) {
+      const page = await this.#opened().find({ via, state: 'valid', tenant }, { limit: REVOKED_AT_ONCE })
+      await Promise.all(page.map(({ _id }) => this.revoke(tenant, _id, reason)))
+      revoked += page.length
+      if (page.length < REVOKED_AT_ONCE) return revoked
+    }
   }
 
   /** What the CRL of a CA lists: revoked, and not yet expired at `nowMs` for longer than `graceMs`. `issuer`: its key id. RFC 5280 §5 */

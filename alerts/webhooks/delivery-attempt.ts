@@ -7,7 +7,7 @@ import type { WebhooksConfig } from './config.ts'
 import { parked } from './delivery.ts'
 import { validSecrets, type DeliveryAttempt, type DeliveryDocument, type StoredDelivery, type StoredEndpoint } from './webhook-documents.ts'
 import type { SentAttempt, WebhookSender } from './webhook-sender.ts'
-import { signatureHeaders } from './webhook-signature.ts'
+import { signatureHeaders } from '../../kernel/webhook-signature.ts'
 import type { WebhookStore } from './webhook-store.ts'
 
 /** A claim outlives the longest try by this, so that nobody takes over a try that is merely slow to be written down. */

@@ -3,7 +3,7 @@ import type { LookupAddress } from 'node:dns'
 import { describe, it } from 'node:test'
 import { InvalidInputError } from '../../kernel/errors.ts'
 import { crossCheckWebhooksConfig } from './config.ts'
-import { TargetGuard, TargetRefusedError, type ResolveName, type TargetRules } from './target-guard.ts'
+import { TargetGuard, TargetRefusedError, type ResolveName, type TargetRules } from '../../kernel/target-guard.ts'
 import { webhooksConfig } from './webhooks-testing.ts'
 
 function guard(rules: Partial<TargetRules> = {}, resolve?: ResolveName): TargetGuard {

@@ -2,7 +2,7 @@ import { Agent, request } from 'undici'
 import { describeError } from '../../kernel/errors.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { WebhooksConfig } from './config.ts'
-import { TargetRefusedError, type TargetGuard } from './target-guard.ts'
+import { TargetRefusedError, type TargetGuard } from '../../kernel/target-guard.ts'
 import type { DeliveryAttempt } from './webhook-documents.ts'
 
 /** How long an idle connection is kept for the next message. */

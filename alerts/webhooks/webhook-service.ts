@@ -7,7 +7,7 @@ import type { WriteResult } from '../../storage/documents/documents.ts'
 import type { WebhooksConfig } from './config.ts'
 import { pingDelivery } from './delivery.ts'
 import type { DeliveryQueue } from './delivery-dispatcher.ts'
-import type { TargetGuard } from './target-guard.ts'
+import type { TargetGuard } from '../../kernel/target-guard.ts'
 import {
   DEFAULT_EVENTS,
   WEBHOOK_EVENTS,
@@ -17,7 +17,7 @@ import {
   type StoredEndpoint,
   type WebhookEvent,
 } from './webhook-documents.ts'
-import { newWebhookSecret } from './webhook-signature.ts'
+import { newWebhookSecret } from '../../kernel/webhook-signature.ts'
 import type { WebhookStore } from './webhook-store.ts'
 
 const DESCRIPTION_LENGTH_MAX = 500

@@ -6,7 +6,7 @@ import { Webhook } from 'standardwebhooks'
 import { ConflictError } from '../../kernel/errors.ts'
 import { VirtualClock } from '../../kernel/time.ts'
 import { operator, readAll, T0, until } from '../alerts-testing.ts'
-import { TargetRefusedError } from './target-guard.ts'
+import { TargetRefusedError } from '../../kernel/target-guard.ts'
 import type { DeliveryDocument } from './webhook-documents.ts'
 import { change, changeMessage, deliveryIn, register, selfSigned, webhooksOptions, WebhookWorld } from './webhooks-testing.ts'
 

@@ -36,6 +36,12 @@ export const MOVE_RULES: Readonly<Record<string, MoveRule>> = {
   'statement-keys': copied('statement-keys'),
   'crl-numbers': copied('crl-numbers'),
   'enrolment-tokens': copied('enrolment-tokens'),
+  claims: copied('claims'),
+  'claim-uses': copied('claim-uses'),
+  'factory-authorities': copied('factory-authorities'),
+  'factory-devices': copied('factory-devices'),
+  'factory-codes': copied('factory-codes'),
+  'door-requests': { stays: 'nobody waits for them any more' },
   'metric-catalogue': copied('metric-catalogue'),
   // Windows and detectors; the target `anomaly` in a process of its own keeps its states apart.
   'device-states': { to: { 'device-states': deviceState, 'device-states-anomaly': deviceState } },
@@ -58,7 +64,6 @@ export const MOVE_RULES: Readonly<Record<string, MoveRule>> = {
   'broker-seats': { stays: PROCESSES },
   authorities: { stays: 'is published anew from the folder pki' },
   'signing-requests': { stays: PROCESSES },
-  'operator-requests': { stays: PROCESSES },
   ...Object.fromEntries(
     ['sessions', 'retained', 'incoming', 'wills', 'queues', 'edges', 'seats'].map((name) => [`lab-${name}`, { stays: LAB }]),
   ),

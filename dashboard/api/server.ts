@@ -20,15 +20,14 @@ import { validatorCompiler } from './validation.ts'
 import { alertRoutes } from './routes/alerts.ts'
 import { anomalyRoutes } from './routes/anomalies.ts'
 import { auditRoutes } from './routes/audit.ts'
-import { certificateForecastRoutes } from './routes/certificate-forecast.ts'
 import { certificateRoutes } from './routes/certificates.ts'
 import { crlImportRoutes } from './routes/crl-imports.ts'
-import { deviceCertificateRoutes } from './routes/device-certificates.ts'
+import { claimRoutes } from './routes/claims.ts'
 import { deviceTypeRoutes } from './routes/device-types.ts'
 import { deviceLifeRoutes } from './routes/device-life.ts'
-import { deviceImportRoutes } from './routes/device-import.ts'
 import { deviceRoutes } from './routes/devices.ts'
 import { enrolmentTokenRoutes } from './routes/enrolment-tokens.ts'
+import { factoryAuthorityRoutes } from './routes/factory-authorities.ts'
 import { ledgerRoutes } from './routes/ledger.ts'
 import { liveRoutes } from './routes/live.ts'
 import { operationRoutes } from './routes/operations.ts'
@@ -165,8 +164,6 @@ async function apiRoutes(api: Api, { context, principals, audit }: ApiParts): Pr
   sessionRoutes(api, context, principals)
   deviceRoutes(api, context)
   deviceLifeRoutes(api, context)
-  deviceImportRoutes(api, context)
-  deviceCertificateRoutes(api, context)
   deviceTypeRoutes(api, context)
   readingRoutes(api, context)
   rejectedRoutes(api, context)
@@ -175,10 +172,11 @@ async function apiRoutes(api: Api, { context, principals, audit }: ApiParts): Pr
   anomalyRoutes(api, context)
   alertRoutes(api, context)
   auditRoutes(api, context)
+  claimRoutes(api, context)
+  factoryAuthorityRoutes(api, context)
   webhookRoutes(api, context)
   certificateRoutes(api, context)
   crlImportRoutes(api, context)
-  certificateForecastRoutes(api, context)
   enrolmentTokenRoutes(api, context)
   liveRoutes(api, context)
 }

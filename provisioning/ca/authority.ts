@@ -1,11 +1,20 @@
 import type { X509Certificate } from 'node:crypto'
+import { claimName } from '../../contracts/credential.ts'
 import { describeError, InternalError, StoreError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import type { Service } from '../../kernel/service.ts'
 import { every, type Clock, type Timer } from '../../kernel/time.ts'
 import { daysMs, type ProvisioningConfig } from '../config.ts'
 import { encodeCrl, type CrlContent } from './crl.ts'
-import { crlPath, deviceExtensions, keyIdentifier, responderExtensions, serverExtensions, type LeafExtensions } from './extensions.ts'
+import {
+  claimExtensions,
+  crlPath,
+  deviceExtensions,
+  keyIdentifier,
+  responderExtensions,
+  serverExtensions,
+  type LeafExtensions,
+} from './extensions.ts'
 import { chainPem, currentOf, isLive, serverIssuerOf, type IssuingCa, type RootCa } from './issuing-ca.ts'
 import type { KeyStores } from './keys/key-stores.ts'
 import { loadPki, type Pki } from './load-pki.ts'
@@ -146,6 +155,16 @@ export class CertificateAuthority implements Service, ServerSigner {
   onAuthorityChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  /** For a production batch: TLS client, names that are no device's, and no longer in force than the claim. */
+  signClaim(request: { tenant: string; claim: string; publicKey: Uint8Array; lifetimeMs: number }): Promise<SignedCertificate> {
+    const { tenant, claim, publicKey, lifetimeMs } = request
+    const issuer = this.current
+    const subject = [{ O: [tenant] }, { CN: [claimName(claim)] }]
+    // A claim may be good for minutes: what lies before now is no part of that.
+    const wholeMs = lifetimeMs + this.#options.config.backdateMs
+    return this.#sign(subject, publicKey, wholeMs, claimExtensions(this.#leaf(publicKey, issuer), tenant, claim), issuer)
   }
 
   /** For one device: O = tenant, CN = device, SAN URI; nothing of it comes from the request but the key. Throws ProfileError. */

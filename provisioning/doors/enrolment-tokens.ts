@@ -148,7 +148,11 @@ function hashOf(token: string): string {
   return createHash('sha256').update(token).digest('hex')
 }
 
-function refusedRegistration(reason: 'unknown-type' | 'other-type' | 'decommissioning' | 'decommissioned', deviceId: string, type: string | undefined): Error {
+function refusedRegistration(
+  reason: 'unknown-type' | 'other-type' | 'decommissioning' | 'decommissioned',
+  deviceId: string,
+  type: string | undefined,
+): Error {
   if (reason === 'unknown-type') {
     return new InvalidInputError(`type: there is no device type "${(type ?? '').slice(0, 64)}"`, {
       details: { field: 'type' },

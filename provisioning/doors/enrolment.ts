@@ -1,58 +1,47 @@
-import type { Counter } from 'prom-client'
 import type { DeviceIdentity } from '../../contracts/device-identity.ts'
-import { mayEnrol } from '../../contracts/device.ts'
+import { GENERIC_TYPE } from '../../contracts/device.ts'
 import type { DeviceRegistrar } from '../../contracts/registrar.ts'
 import { NotFoundError } from '../../kernel/errors.ts'
-import type { Logger } from '../../kernel/log.ts'
-import type { Metrics } from '../../kernel/metrics.ts'
 import type { Service } from '../../kernel/service.ts'
-import type { CertificateAuthority } from '../ca/authority.ts'
-import type { Certificates, StoredCertificate } from '../certificates.ts'
+import type { Certificates } from '../certificates.ts'
 import type { ProvisioningConfig } from '../config.ts'
-import { checkCsr, type CsrRefusal, type ProvenCsr } from './csr.ts'
+import type { EnrolmentConfig } from './config.ts'
+import type { CsrNames } from './csr.ts'
+import type { Applicant, Door, EnrolmentSteps, Issued, Pending, Refusal } from './enrolment-steps.ts'
 import type { EnrolmentTokens } from './enrolment-tokens.ts'
-import { issueCertificate } from './issue-certificate.ts'
+import { readKeyRequest, type KeyMaker } from './key-source.ts'
 
 export interface EnrolmentOptions {
-  authority: CertificateAuthority
   certificates: Certificates
   tokens: EnrolmentTokens
   registrar: DeviceRegistrar
+  steps: EnrolmentSteps
   config: ProvisioningConfig
-  log: Logger
-  metrics: Metrics
+  enrolmentConfig: EnrolmentConfig
 }
 
-export type Door = 'est-token' | 'est-certificate' | 'mqtt-certificate' | 'operator'
-
-/**
- * `credential-refused`: the token or certificate is not good (any more). `device-refused`: the device may not have a certificate now.
- * `other-identity`: the request names someone else than the certificate it renews.
- */
-export type EnrolmentRefusal = CsrRefusal | 'credential-refused' | 'device-refused' | 'other-identity'
-
-export type EnrolmentOutcome =
-  | { status: 'issued'; certificate: StoredCertificate }
-  /** `detail` is fit for the device: it tells nothing about tokens beyond that they are refused. */
-  | { status: 'refused'; reason: EnrolmentRefusal; detail: string }
+export type EnrolmentOutcome = Issued | Refusal | Pending
 
 /** A verified client certificate: chain, purpose and time were checked by TLS, revocation is checked here. */
 export interface CertificateCredential extends DeviceIdentity {
   serial: string
 }
 
-/** What all doors share: who may have a certificate, and in which order that is decided. */
+/** How a request came. */
+export interface EnrolmentManner {
+  /** Default: the device. */
+  keyMaker?: KeyMaker
+  /** Address it came from. */
+  origin?: string
+}
+
+/** The doors of EST: who may have a certificate, and in which order that is decided. */
 export class Enrolment implements Service {
   readonly name = 'enrolment'
   readonly #options: EnrolmentOptions
-  readonly #refusedTotal: Counter<'door' | 'reason'>
 
   constructor(options: EnrolmentOptions) {
     this.#options = options
-    this.#refusedTotal = options.metrics.counter('provisioning_refused_enrolments_total', 'Requests for a certificate that were refused.', [
-      'door',
-      'reason',
-    ])
   }
 
   /** Holds nothing of its own. */
@@ -64,100 +53,115 @@ export class Enrolment implements Service {
   }
 
   /** A one-time token. It is used up last, so that a bad request does not cost it. */
-  async enrolWithToken(deviceId: string, token: string, csrDer: Uint8Array): Promise<EnrolmentOutcome> {
-    const { tokens } = this.#options
+  async enrolWithToken(deviceId: string, token: string, csrDer: Uint8Array, how: EnrolmentManner = {}): Promise<EnrolmentOutcome> {
+    const { tokens, steps } = this.#options
     const check = await tokens.check(deviceId, token)
-    if (check.status === 'refused')
-      return this.#refuse('est-token', 'credential-refused', 'the enrolment token is not accepted', deviceId, check.reason)
+    const asker = { door: 'est-token', device: deviceId, ...originOf(how) } as const
+    const refused = 'the enrolment token is not accepted'
+    if (check.status === 'refused') return steps.refuse(asker, 'credential-refused', refused, check.reason)
     const { tenant, device } = check.token
-    const request = checkCsr(csrDer, this.#options.config)
-    if (request.status === 'refused') return this.#refuse('est-token', request.reason, request.detail, device)
-    const obstacle = await this.#obstacle({ tenant, device })
-    if (obstacle !== undefined) return this.#refuse('est-token', 'device-refused', obstacle, device)
-    if (!(await tokens.use(check.token))) {
-      return this.#refuse('est-token', 'credential-refused', 'the enrolment token is not accepted', device, 'used')
-    }
-    return this.#issue({ tenant, device }, request.csr, 'est-token')
+    const applicant: Applicant = { ...asker, tenant, device, credential: 'token' }
+    const key = await this.#readKey(applicant, csrDer, how)
+    if (key.status === 'refused') return key
+    const obstacle = await steps.obstacle(applicant)
+    if (obstacle !== undefined) return steps.refuse(applicant, 'device-refused', obstacle)
+    const welcome = await steps.welcome(applicant, key.publicKey)
+    if (welcome.status !== 'welcome') return welcome
+    if (!(await tokens.use(check.token))) return steps.refuse(applicant, 'credential-refused', refused, 'used')
+    return steps.issue(applicant, key.publicKey)
   }
 
   /**
    * The certificate that the device has now. With `sameIdentity` (re-enrolment) the request may not name anyone else: its subject and SAN
-   * are those of the current certificate, RFC 7030 §4.2.2; what it leaves out is taken from there.
+   * are those of the current certificate, RFC 7030 §4.2.2; what it leaves out is taken from there. What follows from a certificate that was
+   * let in by a claim or a factory CA shares its fate. The hook is not asked: it decided when the device came in.
    */
   async enrolWithCertificate(
     credential: CertificateCredential,
     csrDer: Uint8Array,
-    options: { sameIdentity: boolean; door?: Door },
+    options: EnrolmentManner & { sameIdentity: boolean; door?: Door },
   ): Promise<EnrolmentOutcome> {
-    const { tenant, device } = credential
-    const door = options.door ?? 'est-certificate'
-    const invalid = await this.#invalidity(credential)
-    if (invalid !== undefined) return this.#refuse(door, 'credential-refused', invalid, device)
-    const request = checkCsr(csrDer, this.#options.config)
-    if (request.status === 'refused') return this.#refuse(door, request.reason, request.detail, device)
-    if (options.sameIdentity && !namesOnly(request.csr, credential)) {
-      return this.#refuse(door, 'other-identity', 'the request names another identity than the certificate it renews', device)
+    const { steps } = this.#options
+    const { tenant, device, serial } = credential
+    const asker: Applicant = {
+      door: options.door ?? 'est-certificate',
+      tenant,
+      device,
+      credential: `certificate:${serial}`,
+      ...originOf(options),
     }
-    const obstacle = await this.#obstacle(credential)
-    if (obstacle !== undefined) return this.#refuse(door, 'device-refused', obstacle, device)
-    return this.#issue({ tenant, device }, request.csr, door, options.sameIdentity ? credential.serial : undefined)
+    const standing = await this.#standing(credential)
+    if (standing.status === 'refused') return steps.refuse(asker, 'credential-refused', standing.detail)
+    const applicant: Applicant = {
+      ...asker,
+      ...(standing.via === undefined ? {} : { via: standing.via }),
+      ...(options.sameIdentity ? { replaces: serial } : {}),
+    }
+    const key = await this.#readKey(applicant, csrDer, options)
+    if (key.status === 'refused') return key
+    if (options.sameIdentity && !namesOnly(key.names, credential)) {
+      return steps.refuse(applicant, 'other-identity', 'the request names another identity than the certificate it renews')
+    }
+    const obstacle = await steps.obstacle(credential)
+    if (obstacle !== undefined) return steps.refuse(applicant, 'device-refused', obstacle)
+    const issued = await steps.issue(applicant, key.publicKey)
+    if (issued.status !== 'issued') return issued
+    // Revoked while this was going on: a certificate must not outlive in its successor.
+    const since = await this.#standing(credential)
+    if (since.status === 'good') return issued
+    await this.#options.certificates.revoke(tenant, issued.certificate.serial, 'cessationOfOperation')
+    return steps.refuse(applicant, 'credential-refused', since.detail)
   }
 
   /** An operator's word for a registered device; the request may name nobody else. `by`: `user:NAME`. */
-  async enrolByOperator(identity: DeviceIdentity, csrDer: Uint8Array, by: string): Promise<EnrolmentOutcome> {
-    const { device } = identity
-    const request = checkCsr(csrDer, this.#options.config)
-    if (request.status === 'refused') return this.#refuse('operator', request.reason, request.detail, device)
-    if (!namesOnly(request.csr, identity)) {
-      return this.#refuse('operator', 'other-identity', `the request names another identity than ${device}`, device)
-    }
-    const obstacle = await this.#obstacle(identity)
-    if (obstacle !== undefined) return this.#refuse('operator', 'device-refused', obstacle, device)
-    this.#options.log.info({ tenant: identity.tenant, device, by }, 'certificate asked for by an operator')
-    return this.#issue(identity, request.csr, 'operator')
-  }
-
-  async #issue(identity: DeviceIdentity, csr: ProvenCsr, door: Door, replaces?: string): Promise<EnrolmentOutcome> {
-    const { certificates, registrar } = this.#options
+  async enrolByOperator(identity: DeviceIdentity, csrDer: Uint8Array, by: string, how: EnrolmentManner = {}): Promise<EnrolmentOutcome> {
+    const { steps } = this.#options
     const { tenant, device } = identity
-    const certificate = await issueCertificate(this.#options, { tenant, device, publicKey: csr.publicKey }, door, replaces)
-    const provisioning = await registrar.markProvisioned(tenant, device, `device:${device}`)
-    if (provisioning.status === 'provisioned') return { status: 'issued', certificate }
-    // Suspended or decommissioned while it was being signed: nobody has seen the certificate, and nobody will.
-    await certificates.revoke(tenant, certificate.serial, 'cessationOfOperation')
-    return this.#refuse(door, 'device-refused', `the device may not enrol: ${provisioning.reason}`, device)
+    const applicant: Applicant = { door: 'operator', tenant, device, credential: by, by, ...originOf(how) }
+    const key = await this.#readKey(applicant, csrDer, how)
+    if (key.status === 'refused') return key
+    if (!namesOnly(key.names, identity))
+      return steps.refuse(applicant, 'other-identity', `the request names another identity than ${device}`)
+    const obstacle = await steps.obstacle(applicant)
+    if (obstacle !== undefined) return steps.refuse(applicant, 'device-refused', obstacle)
+    const welcome = await steps.welcome(applicant, key.publicKey)
+    return welcome.status === 'welcome' ? steps.issue(applicant, key.publicKey) : welcome
   }
 
-  /** Why the device may not have a certificate now; undefined when it may. */
-  async #obstacle({ tenant, device }: DeviceIdentity): Promise<string | undefined> {
-    const found = await this.#options.registrar.findDevice(tenant, device)
-    if (found === undefined) return 'the device is not registered'
-    return mayEnrol(found.state) ? undefined : `the device is ${found.state}`
+  async #readKey(
+    applicant: Applicant,
+    csrDer: Uint8Array,
+    how: EnrolmentManner,
+  ): Promise<{ status: 'fine'; names: CsrNames; publicKey: Buffer | null } | Refusal> {
+    const { registrar, steps } = this.#options
+    const type = (await registrar.findDevice(applicant.tenant, applicant.device))?.type ?? GENERIC_TYPE
+    const read = readKeyRequest(csrDer, how.keyMaker ?? 'device', type, this.#options)
+    return read.status === 'refused' ? steps.refuse(applicant, read.reason, read.detail) : read
   }
 
-  /** Why the current certificate no longer counts; undefined when it does. */
-  async #invalidity({ tenant, device, serial }: CertificateCredential): Promise<string | undefined> {
+  /** Whether the current certificate still counts, and what had let it in. */
+  async #standing({
+    tenant,
+    device,
+    serial,
+  }: CertificateCredential): Promise<{ status: 'good'; via?: string } | { status: 'refused'; detail: string }> {
     try {
       const record = await this.#options.certificates.get(tenant, serial)
-      if (record.device !== device) return 'the certificate is not on record for this device'
-      return record.state === 'revoked' ? 'the certificate is revoked' : undefined
+      if (record.device !== device) return { status: 'refused', detail: 'the certificate is not on record for this device' }
+      if (record.state === 'revoked') return { status: 'refused', detail: 'the certificate is revoked' }
+      return { status: 'good', ...(record.via === undefined ? {} : { via: record.via }) }
     } catch (error) {
-      if (error instanceof NotFoundError) return 'the certificate is not on record'
+      if (error instanceof NotFoundError) return { status: 'refused', detail: 'the certificate is not on record' }
       throw error
     }
   }
-
-  #refuse(door: Door, reason: EnrolmentRefusal, detail: string, device: string, because?: string): EnrolmentOutcome {
-    this.#refusedTotal.inc({ door, reason })
-    this.#options.log.warn(
-      { door, device: device.slice(0, 64), reason, detail, ...(because === undefined ? {} : { because }) },
-      'enrolment refused',
-    )
-    return { status: 'refused', reason, detail }
-  }
 }
 
-function namesOnly(csr: ProvenCsr, identity: DeviceIdentity): boolean {
-  const namesSubject = csr.commonNames.every((name) => name === identity.device)
-  return namesSubject && csr.alternativeNames.every((name) => name?.tenant === identity.tenant && name.device === identity.device)
+function originOf({ origin }: EnrolmentManner): { origin?: string } {
+  return origin === undefined ? {} : { origin }
+}
+
+function namesOnly(names: CsrNames, identity: DeviceIdentity): boolean {
+  const namesSubject = names.commonNames.every((name) => name === identity.device)
+  return namesSubject && names.alternativeNames.every((name) => name?.tenant === identity.tenant && name.device === identity.device)
 }

@@ -1,106 +1,148 @@
+import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Server } from 'node:https'
+import type { Credential, DoorAnswer } from '../../contracts/credential.ts'
 import type { CertificateAuthority } from '../ca/authority.ts'
-import type { ClientCertificate } from '../https/client-certificate.ts'
-import { objectIdentifier, sequence, set } from '../ca/der.ts'
-import type { Enrolment, EnrolmentOutcome } from './enrolment.ts'
 import { base64Lines, encodeCertsOnly } from '../ca/pkcs7.ts'
+import type { ClientCertificate } from '../https/client-certificate.ts'
+import type { ProvisioningConfig } from '../config.ts'
+import type { EnrolmentConfig } from './config.ts'
+import { encodeCsrAttributes } from './csr-attributes.ts'
+import type { Enrolment, EnrolmentOutcome } from './enrolment.ts'
+import { readBasic, readCsrBody } from './est-body.ts'
+import { allowedKeys, type KeyMaker } from './key-source.ts'
+import { keyTypesOf } from './key-strength.ts'
 
 export interface EstRoutesOptions {
   authority: CertificateAuthority
   enrolment: Enrolment
-  estBodyBytesMax: number
+  config: ProvisioningConfig
+  enrolmentConfig: EnrolmentConfig
   /** The certificate of the request's connection, judged now. */
   clientOf: (request: EstRequest) => ClientCertificate
+  /** Lets the holder of a factory certificate in; anybody else it leaves as they are. */
+  admit: (request: EstRequest) => Promise<DoorAnswer<object>>
+  /** Type of a device that is known. */
+  typeOf: (tenant: string, device: string) => string | undefined
 }
 
 type EstRequest = FastifyRequest<Record<never, never>, Server>
 type EstReply = FastifyReply<Record<never, never>, Server>
+type DeviceHolder = Exclude<Credential, { kind: 'claim' }>
 
 const CERTS_ONLY = 'application/pkcs7-mime; smime-type=certs-only'
 const PREFIX = '/.well-known/est'
+const BOUNDARY_BYTES = 18
 
-/**
- * Hints for a CSR: an EC key on P-256 or P-384, signed with ECDSA and SHA-256; names are not asked for, since we decide them.
- * RFC 7030 §4.5.2, AttrOrOID as in RFC 8951 §3.
- */
-const CSR_ATTRIBUTES = sequence(
-  sequence(objectIdentifier('1.2.840.10045.2.1'), set(objectIdentifier('1.2.840.10045.3.1.7'), objectIdentifier('1.3.132.0.34'))),
-  objectIdentifier('1.2.840.10045.4.3.2'),
-)
-
-/** Enrollment over Secure Transport, RFC 7030 §4.1, §4.2 and §4.5. */
+/** Enrollment over Secure Transport, RFC 7030 §4.1, §4.2, §4.4 and §4.5. */
 export function addEstRoutes(app: FastifyInstance<Server>, options: EstRoutesOptions): void {
-  const { authority, enrolment, clientOf } = options
-  const bodyLimit = options.estBodyBytesMax
+  const { authority } = options
+  const bodyLimit = options.config.estBodyBytesMax
+  const door = new EstDoor(options)
 
-  app.get(`${PREFIX}/cacerts`, (_request, reply) =>
-    sendBase64(reply, CERTS_ONLY, encodeCertsOnly(authority.trusted.map(({ raw }) => raw))),
-  )
-  app.get(`${PREFIX}/csrattrs`, (_request, reply) => sendBase64(reply, 'application/csrattrs', base64Lines(CSR_ATTRIBUTES)))
+  app.get(`${PREFIX}/cacerts`, (_request, reply) => sendBase64(reply, CERTS_ONLY, encodeCertsOnly(authority.trusted.map(({ raw }) => raw))))
+  app.get(`${PREFIX}/csrattrs`, (request, reply) => sendBase64(reply, 'application/csrattrs', base64Lines(door.csrAttributes(request))))
+  app.post(`${PREFIX}/simpleenroll`, { bodyLimit }, (request, reply) => door.enrol(request, reply, 'device'))
+  app.post(`${PREFIX}/simplereenroll`, { bodyLimit }, (request, reply) => door.reenrol(request, reply))
+  app.post(`${PREFIX}/serverkeygen`, { bodyLimit }, (request, reply) => {
+    if (options.enrolmentConfig.serverKeygenTypes.length > 0) return door.enrol(request, reply, 'server')
+    return sendText(reply, 404, 'keys are not made here: the device makes its own and enrols with simpleenroll')
+  })
+}
 
-  app.post(`${PREFIX}/simpleenroll`, { bodyLimit }, async (request, reply) => {
-    const basic = basicOf(request.headers.authorization)
+class EstDoor {
+  readonly #options: EstRoutesOptions
+
+  constructor(options: EstRoutesOptions) {
+    this.#options = options
+  }
+
+  csrAttributes(request: EstRequest): Buffer {
+    const { config, enrolmentConfig, typeOf } = this.#options
+    const client = this.#options.clientOf(request)
+    const holder = client.status === 'verified' ? client.credential : undefined
+    const type = holder === undefined ? undefined : typeOf(holder.tenant, holder.device)
+    return encodeCsrAttributes(allowedKeys(enrolmentConfig, type ?? '') ?? keyTypesOf(config), holder)
+  }
+
+  async enrol(request: EstRequest, reply: EstReply, keyMaker: KeyMaker): Promise<EstReply> {
+    const { enrolment, clientOf } = this.#options
+    const basic = readBasic(request.headers.authorization)
     const client = basic === undefined ? clientOf(request) : undefined
     if (basic === undefined && client?.status !== 'verified') {
-      return askForBasic(
-        reply,
-        client?.status === 'refused' ? client.reason : 'this needs HTTP Basic with device id and enrolment token, or a client certificate',
-      )
+      const asked = 'this needs HTTP Basic with device id and enrolment token, or a client certificate'
+      return askForBasic(reply, client?.status === 'refused' ? client.reason : asked)
     }
     const csr = csrOf(request)
     if (csr.status === 'refused') return sendText(reply, csr.code, csr.detail)
-    if (basic !== undefined) return answer(reply, await enrolment.enrolWithToken(basic.user, basic.password, csr.der), true)
+    const how = { keyMaker, origin: request.ip }
+    if (basic !== undefined) return answer(reply, await enrolment.enrolWithToken(basic.user, basic.password, csr.der, how), true)
     if (client?.status !== 'verified') return askForBasic(reply, 'this needs a client certificate')
-    return answer(reply, await enrolment.enrolWithCertificate(client.credential, csr.der, { sameIdentity: false }), false)
-  })
+    return this.#enrolWith(client.credential, request, reply, csr.der, { ...how, sameIdentity: false })
+  }
 
-  app.post(`${PREFIX}/simplereenroll`, { bodyLimit }, async (request, reply) => {
-    const client = clientOf(request)
+  async reenrol(request: EstRequest, reply: EstReply): Promise<EstReply> {
+    const client = this.#options.clientOf(request)
     // Not 401: HTTP Basic would not help, only the certificate that is to be renewed. RFC 7030 §3.3.2, §4.2.2
     if (client.status !== 'verified')
       return sendText(reply, 403, client.status === 'refused' ? client.reason : 'this needs the client certificate to be renewed')
     const csr = csrOf(request)
     if (csr.status === 'refused') return sendText(reply, csr.code, csr.detail)
-    return answer(reply, await enrolment.enrolWithCertificate(client.credential, csr.der, { sameIdentity: true }), false)
-  })
+    if (client.credential.kind === 'factory') {
+      return sendText(reply, 403, 'a factory certificate is not renewed here; enrol with simpleenroll')
+    }
+    return this.#enrolWith(client.credential, request, reply, csr.der, { origin: request.ip, sameIdentity: true })
+  }
+
+  async #enrolWith(
+    credential: DeviceHolder,
+    request: EstRequest,
+    reply: EstReply,
+    csrDer: Buffer,
+    how: { keyMaker?: KeyMaker; origin: string; sameIdentity: boolean },
+  ): Promise<EstReply> {
+    const { admit, enrolment } = this.#options
+    const admission = await admit(request)
+    if (admission.status === 'pending') return askLater(reply, admission)
+    if (admission.status === 'refused') return sendText(reply, 403, admission.detail)
+    const door = credential.kind === 'factory' ? 'est-factory' : 'est-certificate'
+    return answer(reply, await enrolment.enrolWithCertificate(credential, csrDer, { ...how, door }), false)
+  }
 }
 
-/** RFC 7030 §4.2.3: 200 with the certificate issued and no other; otherwise a status and the reason in words. */
+/** RFC 7030 §4.2.3: 200 with the certificate issued and no other; 202 to be asked again; otherwise a status and the reason in words. */
 function answer(reply: EstReply, outcome: EnrolmentOutcome, byToken: boolean): EstReply {
   if (outcome.status === 'issued') {
     const der = Buffer.from(outcome.certificate.pem.replace(/-----[^-]+-----|\s/g, ''), 'base64')
-    return sendBase64(reply, CERTS_ONLY, encodeCertsOnly([der]))
+    const certificates = encodeCertsOnly([der])
+    return outcome.privateKey === undefined ? sendBase64(reply, CERTS_ONLY, certificates) : sendKey(reply, outcome.privateKey, certificates)
   }
-  if (outcome.reason === 'credential-refused') return byToken ? askForBasic(reply, outcome.detail) : sendText(reply, 403, outcome.detail)
-  if (outcome.reason === 'device-refused') return sendText(reply, 403, outcome.detail)
-  return sendText(reply, 400, outcome.detail)
+  if (outcome.status === 'pending') return askLater(reply, outcome)
+  const { reason, detail } = outcome
+  if (reason === 'credential-refused') return byToken ? askForBasic(reply, detail) : sendText(reply, 403, detail)
+  return sendText(reply, FORBIDDEN.has(reason) ? 403 : 400, detail)
 }
 
-type CsrBody = { status: 'read'; der: Buffer } | { status: 'refused'; code: number; detail: string }
+/** What another request of the same device would not change. */
+const FORBIDDEN: ReadonlySet<string> = new Set(['device-refused', 'type-refused', 'hook-refused', 'hook-failed', 'key-generation-off'])
 
-/** Base64 DER as RFC 7030 §4.2.1 says, white space anywhere (RFC 8951 §3.1), and PEM, which people send by hand. */
-function csrOf(request: EstRequest): CsrBody {
-  const mediaType = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
-  if (mediaType !== 'application/pkcs10') return { status: 'refused', code: 415, detail: 'the content type must be application/pkcs10' }
-  const text = Buffer.isBuffer(request.body) ? request.body.toString('latin1') : ''
-  const base64 = text.replace(/-----(?:BEGIN|END) (?:NEW )?CERTIFICATE REQUEST-----/g, '').replace(/\s/g, '')
-  if (base64 === '' || !/^[A-Za-z0-9+/]+={0,2}$/.test(base64)) return { status: 'refused', code: 400, detail: 'the body is not base64' }
-  return { status: 'read', der: Buffer.from(base64, 'base64') }
-}
-
-/** RFC 7617 §2: the user id has no colon, the password may. */
-function basicOf(header: string | undefined): { user: string; password: string } | undefined {
-  const match = /^basic +([A-Za-z0-9+/=]+) *$/i.exec(header ?? '')
-  if (match === null) return undefined
-  const text = Buffer.from(match[1] as string, 'base64').toString('utf8')
-  const colon = text.indexOf(':')
-  return colon < 0 ? undefined : { user: text.slice(0, colon), password: text.slice(colon + 1) }
+function csrOf(request: EstRequest) {
+  const transferEncoding = request.headers['content-transfer-encoding']
+  return readCsrBody({
+    contentType: request.headers['content-type'],
+    transferEncoding: Array.isArray(transferEncoding) ? transferEncoding.join(',') : transferEncoding,
+    body: request.body,
+  })
 }
 
 /** RFC 7030 §3.2.3: 401 when HTTP authentication can make it succeed. */
 function askForBasic(reply: EstReply, detail: string): EstReply {
   return sendText(reply.header('www-authenticate', 'Basic realm="fleetpulse enrolment", charset="UTF-8"'), 401, detail)
+}
+
+/** RFC 7030 §4.2.3: not decided yet. */
+function askLater(reply: EstReply, { retryAfterMs, detail }: { retryAfterMs: number; detail: string }): EstReply {
+  return sendText(reply.header('retry-after', String(Math.ceil(retryAfterMs / 1_000))), 202, detail)
 }
 
 function sendText(reply: EstReply, code: number, detail: string): EstReply {
@@ -110,4 +152,13 @@ function sendText(reply: EstReply, code: number, detail: string): EstReply {
 /** Clients made before RFC 8951 §3.1 decode only when the header is there; later ones ignore it. */
 function sendBase64(reply: EstReply, type: string, body: string): EstReply {
   return reply.code(200).header('content-type', type).header('content-transfer-encoding', 'base64').send(body)
+}
+
+/** RFC 7030 §4.4.2: the key, then the certificate. It is nowhere but in this answer. */
+function sendKey(reply: EstReply, privateKey: Buffer, certificates: string): EstReply {
+  const boundary = `est-${randomBytes(BOUNDARY_BYTES).toString('hex')}`
+  const part = (type: string, base64: string): string =>
+    `--${boundary}\r\nContent-Type: ${type}\r\nContent-Transfer-Encoding: base64\r\n\r\n${base64.replaceAll('\n', '\r\n')}`
+  const body = `${part('application/pkcs8', base64Lines(privateKey))}${part(CERTS_ONLY, certificates)}--${boundary}--\r\n`
+  return reply.code(200).header('content-type', `multipart/mixed; boundary=${boundary}`).header('cache-control', 'no-store').send(body)
 }

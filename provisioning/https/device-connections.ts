@@ -1,9 +1,12 @@
 import type { TLSSocket } from 'node:tls'
-import type { CertificateCredential } from '../doors/enrolment.ts'
+import type { Credential } from '../../contracts/credential.ts'
+
+type DeviceHolder = Exclude<Credential, { kind: 'claim' }>
 
 interface Connection {
   socket: TLSSocket
   serial: string
+  credential: DeviceHolder
 }
 
 /** Open HTTPS connections by device, so that a revoked one is cut off at once. Bounded by the listener's connection limit. */
@@ -16,9 +19,9 @@ export class DeviceConnections {
     return size
   }
 
-  add(socket: TLSSocket, credential: CertificateCredential): void {
+  add(socket: TLSSocket, credential: DeviceHolder): void {
     const key = keyOf(credential.tenant, credential.device)
-    const connection = { socket, serial: credential.serial }
+    const connection = { socket, serial: credential.serial, credential }
     const connections = this.#byDevice.get(key) ?? new Set()
     connections.add(connection)
     this.#byDevice.set(key, connections)
@@ -26,6 +29,19 @@ export class DeviceConnections {
       connections.delete(connection)
       if (connections.size === 0 && this.#byDevice.get(key) === connections) this.#byDevice.delete(key)
     })
+  }
+
+  /** Ends the connections whose credential `lapses`; answers how many. */
+  expelLapsed(lapses: (credential: DeviceHolder) => boolean): number {
+    let count = 0
+    for (const connections of this.#byDevice.values()) {
+      for (const connection of connections) {
+        if (!lapses(connection.credential)) continue
+        connection.socket.destroy()
+        count++
+      }
+    }
+    return count
   }
 
   /** Ends the device's connections, or only those of one certificate; answers how many, and calls back as each has closed. */

@@ -173,11 +173,14 @@ test('TLS 1.1 and suites outside the profile do not connect', async () => {
 })
 
 test('a port in use is said plainly', async () => {
-  const { authority, serverCertificate, enrolment, registrar, sink, config } = station
+  const { authority, serverCertificate, enrolment, trust, justInTime, enrolmentConfig, registrar, sink, config } = station
   const second = new DeviceHttps({
     authority,
     serverCertificate,
     enrolment,
+    trust,
+    justInTime,
+    enrolmentConfig,
     registryView: registrar,
     uplinkSink: sink,
     config: { ...config, httpsPort: station.https.port },

@@ -3,6 +3,7 @@ import type { Server } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Counter, Histogram } from 'prom-client'
+import type { DoorAnswer, FactoryCredential, Trust } from '../../contracts/credential.ts'
 import type { RegistryView } from '../../contracts/registry-view.ts'
 import type { UplinkSink } from '../../contracts/uplink.ts'
 import { ClientIssuers } from '../../kernel/client-issuers.ts'
@@ -10,13 +11,16 @@ import { newId } from '../../kernel/ids.ts'
 import type { Logger } from '../../kernel/log.ts'
 import { REVOCATION_BUCKETS_S, type Metrics } from '../../kernel/metrics.ts'
 import type { Service } from '../../kernel/service.ts'
-import type { Clock } from '../../kernel/time.ts'
+import { sleep, type Clock } from '../../kernel/time.ts'
 import { TLS_INTERMEDIATE, type TlsMaterial } from '../../kernel/tls.ts'
 import type { CertificateAuthority } from '../ca/authority.ts'
 import { readClientCertificate, type ClientCertificate } from './client-certificate.ts'
 import type { ProvisioningConfig } from '../config.ts'
 import { DeviceConnections } from './device-connections.ts'
+import type { EnrolmentConfig } from '../doors/config.ts'
 import type { CertificateCredential, Enrolment } from '../doors/enrolment.ts'
+import type { JustInTime } from '../doors/just-in-time.ts'
+import { toPem } from '../ca/sign-certificate.ts'
 import { addEstRoutes } from '../doors/est-routes.ts'
 import { closeWithin, listenPlainly, trackSockets } from './listener.ts'
 import { answerPlainErrors } from './plain-errors.ts'
@@ -27,9 +31,12 @@ export interface DeviceHttpsOptions {
   authority: CertificateAuthority
   serverCertificate: ServerCertificate
   enrolment: Enrolment
+  trust: Trust
+  justInTime: JustInTime
   registryView: RegistryView
   uplinkSink: UplinkSink
   config: ProvisioningConfig
+  enrolmentConfig: EnrolmentConfig
   clock: Clock
   log: Logger
   metrics: Metrics
@@ -46,6 +53,8 @@ export class DeviceHttps implements Service {
   readonly #connections = new DeviceConnections()
   /** Judged once per connection, not per request. */
   readonly #clients = new WeakMap<TLSSocket, ClientCertificate>()
+  /** Admissions of factory certificates: one per connection, except that a refusal may be asked again. */
+  readonly #admissions = new WeakMap<TLSSocket, Promise<DoorAnswer<object>>>()
   #app: FastifyInstance<Server> | undefined
   #issuers = new ClientIssuers({})
   #sockets: ReadonlySet<Socket> = new Set()
@@ -68,7 +77,7 @@ export class DeviceHttps implements Service {
   /** Throws EnvironmentError PORT_IN_USE or LISTEN_FAILED naming host and port. */
   async start(): Promise<void> {
     if (this.#app !== undefined) return
-    const { config, registryView, serverCertificate, log } = this.#options
+    const { config, registryView, serverCertificate, trust, log } = this.#options
     this.#issuers = new ClientIssuers(serverCertificate.material)
     const app = this.#build(serverCertificate.material)
     await listenPlainly(app, config.httpsHost, config.httpsPort, 'FLEETPULSE_HTTPS_PORT')
@@ -76,8 +85,13 @@ export class DeviceHttps implements Service {
     this.#unsubscribe = [
       // New handshakes get the new certificate, sessions under way keep theirs.
       serverCertificate.onServerCertificate((material) => {
-        app.server.setSecureContext(secureContext(material))
+        app.server.setSecureContext(secureContext(material, trust))
         this.#issuers = new ClientIssuers(material)
+      }),
+      trust.onChanged(() => {
+        app.server.setSecureContext(secureContext(serverCertificate.material, trust))
+        const count = this.#connections.expelLapsed((credential) => trust.lapse(credential) !== undefined)
+        if (count > 0) log.info({ count }, 'HTTPS connections closed: what let them in was taken away')
       }),
       registryView.onExpelled(({ tenant, device, serial, reason, at }) => {
         const count = this.#connections.expel(tenant, device, serial, () => this.#closed(serial === undefined ? undefined : at))
@@ -101,9 +115,9 @@ export class DeviceHttps implements Service {
   }
 
   #build(material: TlsMaterial): FastifyInstance<Server> {
-    const { authority, clock, config, enrolment, log, metrics, registryView, uplinkSink } = this.#options
+    const { authority, clock, config, enrolment, enrolmentConfig, log, metrics, registryView, trust, uplinkSink } = this.#options
     const app = fastify({
-      https: { ...secureContext(material), requestCert: true, rejectUnauthorized: false, handshakeTimeout: config.requestTimeoutMs },
+      https: { ...secureContext(material, trust), requestCert: true, rejectUnauthorized: false, handshakeTimeout: config.requestTimeoutMs },
       bodyLimit: config.estBodyBytesMax,
       requestTimeout: config.requestTimeoutMs,
       keepAliveTimeout: config.keepAliveTimeoutMs,
@@ -118,13 +132,16 @@ export class DeviceHttps implements Service {
     app.removeAllContentTypeParsers()
     app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
     const clientOf = (request: { raw: { socket: unknown } }): ClientCertificate => this.#clientOf(request.raw.socket as TLSSocket)
-    addEstRoutes(app, { authority, enrolment, clientOf, estBodyBytesMax: config.estBodyBytesMax })
-    addTelemetryRoute(app, { ...config, registryView, uplinkSink, clock, log, metrics, clientOf })
+    const admit = (request: { ip: string; raw: { socket: unknown } }): Promise<DoorAnswer<object>> =>
+      this.#admit(request.raw.socket as TLSSocket, request.ip)
+    const typeOf = (tenant: string, device: string): string | undefined => registryView.typeOf(tenant, device)?.id
+    addEstRoutes(app, { authority, enrolment, enrolmentConfig, clientOf, admit, typeOf, config })
+    addTelemetryRoute(app, { ...config, registryView, uplinkSink, clock, log, metrics, clientOf, admit })
     return app
   }
 
   #meet(socket: TLSSocket): void {
-    const client = readClientCertificate(socket, this.#issuers)
+    const client = readClientCertificate(socket, this.#options.trust, this.#issuers)
     this.#clients.set(socket, client)
     this.#handshakesTotal.inc({ outcome: client.status })
     if (client.status === 'verified') {
@@ -142,12 +159,50 @@ export class DeviceHttps implements Service {
 
   #clientOf(socket: TLSSocket): ClientCertificate {
     const client = this.#clients.get(socket) ?? { status: 'absent' }
+    const lapse = client.status === 'verified' ? this.#options.trust.lapse(client.credential) : undefined
+    if (lapse !== undefined) return { status: 'refused', reason: lapse }
     const isOver = client.status === 'verified' && client.notAfterMs < this.#options.clock.nowMs()
     return isOver ? { status: 'refused', reason: 'the client certificate has expired' } : client
   }
+
+  /** Lets a factory certificate in once per connection; what was not granted is asked again with the next request. */
+  #admit(socket: TLSSocket, origin: string): Promise<DoorAnswer<object>> {
+    const client = this.#clientOf(socket)
+    if (client.status !== 'verified' || client.credential.kind !== 'factory') return Promise.resolve(GRANTED)
+    const { credential, certificateDer } = client
+    let admission = this.#admissions.get(socket)
+    if (admission === undefined) {
+      admission = this.#admitFactory({ credential, certificatePem: toPem('CERTIFICATE', certificateDer), origin })
+      this.#admissions.set(socket, admission)
+      const forget = (): boolean => this.#admissions.delete(socket)
+      admission.then((answer) => answer.status === 'granted' || forget(), forget)
+    }
+    return admission
+  }
+
+  /** Whoever is let in is known to this process's view a moment later, and their request waits for that. */
+  async #admitFactory(request: { credential: FactoryCredential; certificatePem: string; origin: string }): Promise<DoorAnswer<object>> {
+    const { justInTime, registryView, clock } = this.#options
+    const { tenant, device, serial } = request.credential
+    const answer = await justInTime.admit(request)
+    const untilMs = clock.monotonicMs() + VIEW_TIMEOUT_MS
+    const isSeen = (): boolean => {
+      const admission = registryView.admit(tenant, device, serial)
+      return admission.status === 'admitted' || admission.reason !== 'unknown-device'
+    }
+    while (answer.status === 'granted' && !isSeen() && clock.monotonicMs() < untilMs) await sleep(clock, VIEW_LOOK_MS)
+    return answer
+  }
 }
 
+/** How long the view of the registry may take to hear of a device that was let in, and how often it is looked at, in ms. */
+const VIEW_TIMEOUT_MS = 3_000
+const VIEW_LOOK_MS = 5
+
+/** Granted to whoever needs no admission. */
+const GRANTED: DoorAnswer<object> = { status: 'granted' }
+
 /** Mozilla's intermediate profile; the trust holds the issuing CA too, so that a device may send its leaf alone. */
-function secureContext(material: TlsMaterial): typeof TLS_INTERMEDIATE & { key: string; cert: string; ca: string } {
-  return { ...TLS_INTERMEDIATE, key: material.keyPem, cert: material.certChainPem, ca: material.caPem }
+function secureContext(material: TlsMaterial, trust: Trust): typeof TLS_INTERMEDIATE & { key: string; cert: string; ca: string } {
+  return { ...TLS_INTERMEDIATE, key: material.keyPem, cert: material.certChainPem, ca: material.caPem + trust.anchorsPem }
 }

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Server } from 'node:https'
 import type { Counter } from 'prom-client'
 import { authorise } from '../../contracts/authorisation.ts'
+import type { DoorAnswer } from '../../contracts/credential.ts'
 import type { RegistryView } from '../../contracts/registry-view.ts'
 import type { ReadingOutcome, UplinkSink } from '../../contracts/uplink.ts'
 import { AccessError, EnvironmentError, InvalidInputError, LimitError } from '../../kernel/errors.ts'
@@ -35,6 +36,8 @@ export interface TelemetryRouteOptions {
   telemetryRatePerS: number
   telemetryBurstMax: number
   clientOf: (request: DeviceRequest) => ClientCertificate
+  /** Lets the holder of a factory certificate in; anybody else it leaves as they are. */
+  admit: (request: DeviceRequest) => Promise<DoorAnswer<object>>
 }
 
 /**
@@ -90,6 +93,8 @@ class TelemetryDoor {
   /** Who sends, may it, and how fast? */
   async admit(request: DeviceRequest): Promise<void> {
     try {
+      const admission = await this.#options.admit(request)
+      if (admission.status !== 'granted') throw new AccessError('FORBIDDEN', `The device is refused: ${admission.detail}.`)
       const device = this.#deviceOf(request)
       const retryAfterMs = this.#pace.take(`${device.tenant}/${device.device}`)
       if (retryAfterMs > 0) throw new LimitError(TOO_FAST, { details: { retryAfterMs } })

@@ -1,6 +1,7 @@
+import type { DeviceEvent } from '../../contracts/device-event.ts'
 import { GENERIC_TYPE, type Device, type DeviceState } from '../../contracts/device.ts'
-import type { DeviceRegistrar, Provisioning, Registration } from '../../contracts/registrar.ts'
-import type { Admission, Expelled, RegistryView } from '../../contracts/registry-view.ts'
+import type { Actor, Assigned, DeviceRegistrar, Provisioning, Registration } from '../../contracts/registrar.ts'
+import type { Admission, Expelled, RegistryView, TrustChange } from '../../contracts/registry-view.ts'
 import type { Certificates } from '../certificates.ts'
 
 /** The device registry as the doors see it, scripted: its real rules are tested with it. */
@@ -8,16 +9,20 @@ export class RegistrarDouble implements DeviceRegistrar, RegistryView {
   readonly devices = new Map<string, Device>()
   readonly revokedSerials = new Set<string>()
   readonly #listeners = new Set<(expelled: Expelled) => void>()
+  readonly #trustListeners = new Set<(change: TrustChange) => void>()
   readonly #types = new Set([GENERIC_TYPE, 'pump'])
 
-  ensureRegistered(tenant: string, device: string, type: string | undefined): Promise<Registration> {
+  ensureRegistered(tenant: string, device: string, type: string | undefined, _by?: Actor, assigned?: Assigned): Promise<Registration> {
     const known = this.devices.get(`${tenant}/${device}`)
     if (type !== undefined && !this.#types.has(type)) return Promise.resolve({ status: 'refused', reason: 'unknown-type' })
     if (known?.state === 'decommissioning' || known?.state === 'decommissioned')
       return Promise.resolve({ status: 'refused', reason: known.state })
+    const retypes = assigned !== undefined && known?.state === 'registered' && known.type === GENERIC_TYPE && type !== undefined
+    if (retypes) known.type = type
     if (known !== undefined && type !== undefined && known.type !== type)
       return Promise.resolve({ status: 'refused', reason: 'other-type' })
     const found = known ?? { id: device, tenant, type: type ?? GENERIC_TYPE, state: 'registered', labels: {}, createdAt: 0, updatedAt: 0 }
+    if (found.state === 'registered') found.labels = { ...found.labels, ...assigned?.labels }
     this.devices.set(`${tenant}/${device}`, found)
     return Promise.resolve({ status: 'registered', device: found, created: known === undefined })
   }
@@ -54,6 +59,24 @@ export class RegistrarDouble implements DeviceRegistrar, RegistryView {
   onExpelled(listener: (expelled: Expelled) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  hasType(type: string): boolean {
+    return this.#types.has(type)
+  }
+
+  onTrustChanged(listener: (change: TrustChange) => void): () => void {
+    this.#trustListeners.add(listener)
+    return () => this.#trustListeners.delete(listener)
+  }
+
+  /** Takes an event of the log as the registry's view does. */
+  note(event: DeviceEvent): void {
+    if (event.event === 'trust-changed') for (const listener of this.#trustListeners) listener(event)
+    if (event.event !== 'certificate-revoked') return
+    const { tenant, device, serial, reason, at } = event
+    this.revokedSerials.add(serial)
+    for (const listener of this.#listeners) listener({ tenant, device, serial, reason, at })
   }
 
   setState(tenant: string, device: string, state: DeviceState): void {

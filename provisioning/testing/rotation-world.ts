@@ -17,11 +17,13 @@ import { CertificateAuthority } from '../ca/authority.ts'
 import { Certificates, type StoredCertificate } from '../certificates.ts'
 import { newDeviceRequest } from '../doors/device-bundle.ts'
 import { EnrolmentTokens } from '../doors/enrolment-tokens.ts'
+import { EnrolmentSteps } from '../doors/enrolment-steps.ts'
 import { Enrolment } from '../doors/enrolment.ts'
+import { EnrolmentHook } from '../doors/hook.ts'
 import { RotationConfigSchema, type RotationConfig } from '../rotation/config.ts'
 import { RotationService } from '../rotation/rotation-service.ts'
 import { RegistrarDouble } from './registrar-double.ts'
-import { temporaryFolder, TENANT, testConfig } from './station.ts'
+import { temporaryFolder, TENANT, testConfig, testEnrolmentConfig } from './station.ts'
 import { openStores, type Stores } from './stores.ts'
 
 export const HOUR_MS = 3_600_000
@@ -73,7 +75,14 @@ export class RotationWorld {
     this.#authority = new CertificateAuthority({ ...common, dataDir: this.#folder, pkiUrl: () => 'http://localhost' })
     this.certificates = new Certificates(common)
     this.tokens = new EnrolmentTokens(common)
-    this.enrolment = new Enrolment({ ...common, authority: this.#authority, certificates: this.certificates, tokens: this.tokens })
+    const by = {
+      ...common,
+      authority: this.#authority,
+      certificates: this.certificates,
+      tokens: this.tokens,
+      enrolmentConfig: testEnrolmentConfig(),
+    }
+    this.enrolment = new Enrolment({ ...by, steps: new EnrolmentSteps({ ...by, hook: new EnrolmentHook(by) }) })
     this.service = this.#create(this.stores.documents)
     this.#hold.port1.on('message', () => undefined)
   }

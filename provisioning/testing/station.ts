@@ -1,24 +1,36 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { DeviceEvent } from '../../contracts/device-event.ts'
+import { TOPICS } from '../../contracts/topics.ts'
 import type { ReadingOutcome, Uplink, UplinkSink } from '../../contracts/uplink.ts'
+import { utf8Text } from '../../kernel/bytes.ts'
 import { silentLogger } from '../../kernel/log.ts'
 import { Metrics } from '../../kernel/metrics.ts'
 import { compileSchema } from '../../kernel/schema.ts'
 import type { Service } from '../../kernel/service.ts'
-import { systemClock, type Clock } from '../../kernel/time.ts'
+import { systemClock, VirtualClock, type Clock } from '../../kernel/time.ts'
+import type { EventLog } from '../../storage/event-log/event-log.ts'
+import { TopicFollower } from '../../storage/event-log/topic-follower.ts'
 import { CertificateAuthority, type DeviceCertificateRequest } from '../ca/authority.ts'
 import { Certificates, type StoredCertificate } from '../certificates.ts'
 import { ProvisioningConfigSchema, type ProvisioningConfig } from '../config.ts'
 import { DeviceHttps } from '../https/device-https.ts'
-import { Enrolment } from '../doors/enrolment.ts'
+import { Claims, signerOf } from '../doors/claims.ts'
+import { EnrolmentConfigSchema, type EnrolmentConfig } from '../doors/config.ts'
+import { DeskClient } from '../doors/desk-client.ts'
+import { Doors } from '../doors/doors.ts'
 import { EnrolmentTokens } from '../doors/enrolment-tokens.ts'
 import { EstClient } from '../doors/est-client.ts'
 import { issueCertificate } from '../doors/issue-certificate.ts'
 import { OcspResponder } from '../revocation/ocsp-responder.ts'
 import { PkiHttp } from '../revocation/pki-http.ts'
 import { RevocationList } from '../revocation/revocation-list.ts'
+import { SigningDesk } from '../ca/signing-desk.ts'
 import { ServerCertificate } from '../ca/server-certificate.ts'
+import { FactoryAuthorities } from '../trust/factory-authorities.ts'
+import { TrustView } from '../trust/trust-view.ts'
+import { AuditDouble } from './audit-double.ts'
 import { RegistrarDouble } from './registrar-double.ts'
 import { openStores } from './stores.ts'
 
@@ -33,6 +45,13 @@ export function testConfig(changes: Partial<ProvisioningConfig> = {}): Provision
     pkiHttpPort: 0,
     ...changes,
   })
+  if (checked.status === 'invalid') throw new Error(JSON.stringify(checked.faults))
+  return checked.value
+}
+
+/** Defaults, with short waits. */
+export function testEnrolmentConfig(changes: Partial<EnrolmentConfig> = {}): EnrolmentConfig {
+  const checked = compileSchema(EnrolmentConfigSchema)({ deskPollMs: 5, ...changes })
   if (checked.status === 'invalid') throw new Error(JSON.stringify(checked.faults))
   return checked.value
 }
@@ -56,7 +75,11 @@ export async function temporaryFolder(): Promise<string> {
 }
 
 /** The whole station on embedded stores in a temporary folder, wired as the app wires it. */
-export async function startStation(changes: Partial<ProvisioningConfig> = {}, clock: Clock = systemClock) {
+export async function startStation(
+  changes: Partial<ProvisioningConfig> = {},
+  clock: Clock = systemClock,
+  enrolmentChanges: Partial<EnrolmentConfig> = {},
+) {
   const folder = await temporaryFolder()
   const stores = await openStores(folder)
   const { documents, eventLog } = stores
@@ -72,19 +95,36 @@ export async function startStation(changes: Partial<ProvisioningConfig> = {}, cl
   const pkiHttp: PkiHttp = new PkiHttp({ authority, revocationList, ocspResponder, config, clock, log })
   const serverCertificate = new ServerCertificate({ authority, config, clock, log, metrics })
   const tokens = new EnrolmentTokens({ documents, registrar, config, clock, log })
-  const enrolment = new Enrolment({ authority, certificates, tokens, registrar, config, log, metrics })
+  const enrolmentConfig = testEnrolmentConfig({ ...(clock instanceof VirtualClock ? { deskPollMs: 10_000 } : {}), ...enrolmentChanges })
+  const auditTrail = new AuditDouble()
+  const common = { ...stores, authority, certificates, auditTrail, config, enrolmentConfig, clock, log, metrics }
+  const hasType = (_tenant: string, type: string): Promise<boolean> => Promise.resolve(registrar.hasType(type))
+  const factoryAuthorities = new FactoryAuthorities({ ...common, hasType })
+  const claims = new Claims({ ...common, sign: signerOf(authority), hasType })
+  const doors = new Doors({ ...common, enrolmentTokens: tokens, factoryAuthorities, claims, registrar })
+  const signingDesk = new SigningDesk({ ...common, clock: systemClock })
+  const deskClient = new DeskClient({ ...common, edgeId: 'test' })
+  const follower = followTrust(stores, registrar)
+  const trust = new TrustView({ ...common, ownCaPem: () => authority.caPem, follow: (listener) => registrar.onTrustChanged(listener) })
+  const { enrolment, justInTime } = doors
   const https = new DeviceHttps({
     authority,
     serverCertificate,
     enrolment,
     registryView: registrar,
+    trust,
+    justInTime,
     uplinkSink: sink,
     config,
+    enrolmentConfig,
     clock,
     log,
     metrics,
   })
-  const services: Service[] = [authority, certificates, revocationList, pkiHttp, serverCertificate, tokens, https]
+  const services: Service[] = [
+    ...[authority, certificates, revocationList, pkiHttp, serverCertificate, tokens, signingDesk],
+    ...[factoryAuthorities, claims, doors, deskClient, follower, trust, https],
+  ]
   for (const service of services) await service.start()
   const clients: EstClient[] = []
   return {
@@ -101,6 +141,14 @@ export async function startStation(changes: Partial<ProvisioningConfig> = {}, cl
     serverCertificate,
     tokens,
     enrolment,
+    factoryAuthorities,
+    claims,
+    doors,
+    deskClient,
+    trust,
+    justInTime,
+    enrolmentConfig,
+    auditTrail,
     https,
     metrics,
     origin: `https://localhost:${https.port}`,
@@ -131,3 +179,28 @@ export async function startStation(changes: Partial<ProvisioningConfig> = {}, cl
 }
 
 export type Station = Awaited<ReturnType<typeof startStation>>
+
+/** Hands what the log tells of trust and revocation to the registry's double, as the registry's own view does. */
+function followTrust(stores: { eventLog: EventLog }, registrar: RegistrarDouble): Service {
+  let follower: TopicFollower | undefined
+  return {
+    name: 'trust-follower',
+    start: async () => {
+      follower = await TopicFollower.join({
+        eventLog: stores.eventLog,
+        clock: systemClock,
+        log: silentLogger,
+        consumer: { topic: TOPICS.deviceEvents, from: 'latest' },
+        recordsMax: 100,
+        retryMs: 20,
+        waitMs: () => 200,
+        onRecords: (records) => {
+          for (const record of records) registrar.note(JSON.parse(utf8Text(record.value)) as DeviceEvent)
+          return Promise.resolve()
+        },
+      })
+      follower.run()
+    },
+    stop: async () => follower?.stop(),
+  }
+}

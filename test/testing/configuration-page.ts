@@ -19,6 +19,7 @@ const ABOUT: Record<keyof typeof SECTIONS, string> = {
   audit: 'The audit trail: how entries become durable, how its end is signed, and when old entries are cut.',
   provisioning: 'Certificates, the doors to them, and the two listeners that serve devices and verifiers over HTTP.',
   rotation: 'When device certificates are due for renewal, when they are late, and when what they replaced is revoked.',
+  enrolment: 'How devices come in: the pre-provisioning hook, claims, factory CAs, and what EST offers.',
   api: 'The operator API, the page and the live stream.',
   eventLog: 'The embedded event log (LMDB).',
   series: 'The embedded series store (DuckDB).',

@@ -11,7 +11,6 @@ import { AnomalyArchive } from '../../../anomaly/anomaly-archive.ts'
 import { TOPICS } from '../../../contracts/topics.ts'
 import { auditConfig, type AuditConfig } from '../../../device-registry/audit/config.ts'
 import { Trail } from '../../../device-registry/audit/trail.ts'
-import { DeviceImport } from '../../../device-registry/import/device-import.ts'
 import { Registry } from '../../../device-registry/registry.ts'
 import { silentLogger } from '../../../kernel/log.ts'
 import { Metrics } from '../../../kernel/metrics.ts'
@@ -24,8 +23,9 @@ import { CertificateAuthority } from '../../../provisioning/ca/authority.ts'
 import { Certificates } from '../../../provisioning/certificates.ts'
 import { ProvisioningConfigSchema } from '../../../provisioning/config.ts'
 import { CrlImport, type CrlAuthorities } from '../../../provisioning/revocation/crl-import.ts'
-import { Enrolment } from '../../../provisioning/doors/enrolment.ts'
-import { LocalOperatorDoor } from '../../../provisioning/doors/operator-door.ts'
+import { Claims, signerOf } from '../../../provisioning/doors/claims.ts'
+import { EnrolmentConfigSchema } from '../../../provisioning/doors/config.ts'
+import { FactoryAuthorities } from '../../../provisioning/trust/factory-authorities.ts'
 import { EnrolmentTokens } from '../../../provisioning/doors/enrolment-tokens.ts'
 import { RotationConfigSchema } from '../../../provisioning/rotation/config.ts'
 import { ExpiryForecast } from '../../../provisioning/rotation/expiry-forecast.ts'
@@ -84,20 +84,33 @@ export class ApiFixture {
     const authority = new CertificateAuthority({ ...common, dataDir: folder, config: provisioning, pkiUrl: () => 'http://localhost' })
     const certificates = new Certificates({ ...stores, auditTrail })
     const enrolmentTokens = new EnrolmentTokens({ ...stores, registrar: registry, config: provisioning })
-    const enrolment = new Enrolment({ ...common, authority, certificates, tokens: enrolmentTokens, registrar: registry, config: provisioning })
     const expiryForecast = new ExpiryForecast({ ...stores, config: defaultsOf(RotationConfigSchema) })
+    const enrolment = { config: provisioning, enrolmentConfig: defaultsOf(EnrolmentConfigSchema) }
+    const hasType = (tenant: string, type: string): Promise<boolean> => registry.hasType(tenant, type)
+    const claims = new Claims({ ...stores, ...enrolment, certificates, hasType, sign: signerOf(authority) })
+    const factoryAuthorities = new FactoryAuthorities({ ...stores, ...enrolment, certificates, hasType })
     const anomalies = new AnomalyArchive({ ...stores, anomaliesMax: 1_000 })
     const alerts = new Alerts({ ...stores, config: defaultsOf(AlertsConfigSchema) })
     const webhooks = new Webhooks({ ...stores, config: defaultsOf(WebhooksConfigSchema, { allowHttp: true, allowPrivateTargets: true }) })
-    const running: Service[] = [auditTrail, registry, authority, certificates, enrolmentTokens, expiryForecast, anomalies, alerts, webhooks]
+    const running: Service[] = [
+      auditTrail,
+      registry,
+      authority,
+      certificates,
+      enrolmentTokens,
+      expiryForecast,
+      claims,
+      factoryAuthorities,
+      anomalies,
+      alerts,
+      webhooks,
+    ]
     for (const service of running) await service.start()
     const operations = { failing: {} as Record<string, string> }
     const services: ApiServices = {
       ...stores,
       ...{ auditTrail, auditConfig: auditConfig(auditChanges) },
-      deviceImport: new DeviceImport({ registry, log: silentLogger }),
-      operatorDoor: new LocalOperatorDoor({ authority, enrolment }),
-      ...{ series, registry, certificates, enrolmentTokens, expiryForecast, anomalies, webRoot },
+      ...{ series, registry, certificates, enrolmentTokens, expiryForecast, claims, factoryAuthorities, anomalies, webRoot },
       crlImport: new CrlImport({ ...common, certificates, config: provisioning, authorities: ownAuthorities(authority, certificates) }),
       config: defaultsOf(ApiConfigSchema, { port: 0, ...changes }),
       adminToken: new Secret(TOKEN),
@@ -123,7 +136,11 @@ export class ApiFixture {
   }
 
   /** A request below /api/v1 with the token. */
-  ask(method: NonNullable<InjectOptions['method']>, path: string, options: { body?: unknown; headers?: Record<string, string> } = {}): Promise<LightMyRequestResponse> {
+  ask(
+    method: NonNullable<InjectOptions['method']>,
+    path: string,
+    options: { body?: unknown; headers?: Record<string, string> } = {},
+  ): Promise<LightMyRequestResponse> {
     return this.server.inject({
       method,
       url: `/api/v1${path}`,

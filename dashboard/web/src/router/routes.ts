@@ -1,5 +1,5 @@
 export type Route =
-  | { screen: 'overview' | 'devices' | 'alerts' | 'ledger' | 'rejected' | 'webhooks' | 'provisioning' | 'unknown' }
+  | { screen: 'overview' | 'devices' | 'alerts' | 'ledger' | 'rejected' | 'webhooks' | 'unknown' }
   | { screen: 'device' | 'alert' | 'webhook'; id: string }
 
 const LISTS = {
@@ -9,7 +9,6 @@ const LISTS = {
   ledger: 'ledger',
   rejected: 'rejected',
   webhooks: 'webhooks',
-  provisioning: 'provisioning',
 } as const
 const DETAILS = { devices: 'device', alerts: 'alert', webhooks: 'webhook' } as const
 
