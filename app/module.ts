@@ -27,6 +27,7 @@ import type { Doors } from '../provisioning/doors/doors.ts'
 import type { EnrolmentTokens } from '../provisioning/doors/enrolment-tokens.ts'
 import type { ExpiryForecast } from '../provisioning/rotation/expiry-forecast.ts'
 import type { RotationService } from '../provisioning/rotation/rotation-service.ts'
+import type { OperatorDesk } from '../provisioning/doors/operator-door.ts'
 import type { Enrolment } from '../provisioning/doors/enrolment.ts'
 import type { FactoryAuthorities } from '../provisioning/trust/factory-authorities.ts'
 import type { TrustView } from '../provisioning/trust/trust-view.ts'
@@ -60,6 +61,7 @@ export interface Parts {
   signingDesk: SigningDesk
   enrolmentTokens: EnrolmentTokens
   enrolment: Enrolment
+  operatorDesk: OperatorDesk
   remoteAuthority: RemoteAuthority
   edgeCertificate: ServerCertificate
   factoryAuthorities: FactoryAuthorities

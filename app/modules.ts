@@ -10,6 +10,7 @@ import { Checkpoints } from '../device-registry/audit/checkpoints.ts'
 import { StatementKey } from '../device-registry/audit/statement-key.ts'
 import { Trail } from '../device-registry/audit/trail.ts'
 import { Activation } from '../device-registry/activation.ts'
+import { DeviceImport } from '../device-registry/import/device-import.ts'
 import { FollowingRegistryView } from '../device-registry/registry-view.ts'
 import { Registry } from '../device-registry/registry.ts'
 import { Ingest } from '../ingest/ingest.ts'
@@ -22,6 +23,7 @@ import { CertificateAuthority } from '../provisioning/ca/authority.ts'
 import { Certificates } from '../provisioning/certificates.ts'
 import { DeviceHttps } from '../provisioning/https/device-https.ts'
 import { EnrolmentTokens } from '../provisioning/doors/enrolment-tokens.ts'
+import { LocalOperatorDoor, OperatorDesk, RemoteOperatorDoor, type OperatorDoor } from '../provisioning/doors/operator-door.ts'
 import { ExpiryForecast } from '../provisioning/rotation/expiry-forecast.ts'
 import { RotationService } from '../provisioning/rotation/rotation-service.ts'
 import { OcspResponder } from '../provisioning/revocation/ocsp-responder.ts'
@@ -195,6 +197,12 @@ export const MODULES: ModuleTable = {
     needs: ['doors'],
     build: (_context, parts) => parts.doors.enrolment,
   },
+  operatorDesk: {
+    targets: ['registry'],
+    needs: ['documents', 'authority', 'enrolment'],
+    build: (context, parts) =>
+      new OperatorDesk({ ...context, ...parts, door: new LocalOperatorDoor(parts), config: context.config.provisioning }),
+  },
   registryView: {
     targets: ['edge', 'registry'],
     needs: STORES,
@@ -355,6 +363,8 @@ export const MODULES: ModuleTable = {
         ...parts,
         config: context.config.api,
         auditConfig: context.config.audit,
+        operatorDoor: operatorDoor(context, parts),
+        deviceImport: new DeviceImport({ ...context, ...parts, registryConfig: context.config.registry }),
         adminToken: await openAdminToken(context.dataDirectory),
         alerts: parts.alerts.service,
         webhooks: parts.webhooks.service,
@@ -371,6 +381,13 @@ export const MODULES: ModuleTable = {
         webRoot: fileURLToPath(new URL('../../dist/web', import.meta.url)),
       }),
   },
+}
+
+/** The CA is in the registry's process alone. */
+function operatorDoor(context: BuildContext, parts: Parts): OperatorDoor {
+  const { enrolment, authority } = parts as Partial<Parts>
+  if (enrolment !== undefined && authority !== undefined) return new LocalOperatorDoor({ enrolment, authority })
+  return new RemoteOperatorDoor({ ...context, ...parts, config: context.config.provisioning })
 }
 
 /** Modules in the order in which they start: the order of the table, which is the road's. */

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { Agent, request, type Dispatcher } from 'undici'
 import { readRuntimeInfo, type RuntimeInfo } from '../app/data-folder.ts'
 import { AccessError, ConflictError, describeError, EnvironmentError, InvalidInputError, NotFoundError } from '../kernel/errors.ts'
@@ -13,7 +14,14 @@ export interface PlatformOptions {
   api?: string
 }
 
+interface Content {
+  type: string
+  bytes: string | Uint8Array | Readable
+}
+
 const TIMEOUT_MS = 30_000
+/** Longest wait for the answer to a file, in ms. */
+const FILE_TIMEOUT_MS = 600_000
 
 /** A client of the operator API, with the token from `FLEETPULSE_TOKEN` or else `<data>/admin-token`. */
 export class ApiClient {
@@ -48,8 +56,8 @@ export class ApiClient {
   async post<T>(path: string, body: object): Promise<T> {
     return this.#send<T>('POST', path, { type: 'application/json', bytes: JSON.stringify(body) })
   }
-  /** A body that is no JSON. */
-  async postFile<T>(path: string, bytes: Uint8Array, type: string): Promise<T> {
+  /** A body that is no JSON. The answer may take long. */
+  async postFile<T>(path: string, bytes: Uint8Array | Readable, type: string): Promise<T> {
     return this.#send<T>('POST', path, { type, bytes })
   }
   /** The lines of an answer, as they come in. */
@@ -61,13 +69,13 @@ export class ApiClient {
     return this.#agent.close()
   }
 
-  async #send<T>(method: 'GET' | 'POST', path: string, body?: { type: string; bytes: string | Uint8Array }): Promise<T> {
+  async #send<T>(method: 'GET' | 'POST', path: string, body?: Content): Promise<T> {
     const text = await (await this.#open(method, path, body)).text()
     return (text === '' ? undefined : JSON.parse(text)) as T
   }
 
   /** The body of an answer that is no refusal. */
-  async #open(method: 'GET' | 'POST', path: string, body?: { type: string; bytes: string | Uint8Array }): Promise<Dispatcher.ResponseData['body']> {
+  async #open(method: 'GET' | 'POST', path: string, body?: Content): Promise<Dispatcher.ResponseData['body']> {
     let answer
     try {
       answer = await request(`${this.origin}/api/v1${path}`, {
@@ -75,6 +83,7 @@ export class ApiClient {
         dispatcher: this.#agent,
         headers: { authorization: `Bearer ${this.#token}`, ...(body === undefined ? {} : { 'content-type': body.type }) },
         ...(body === undefined ? {} : { body: body.bytes }),
+        ...(body === undefined || body.type === 'application/json' ? {} : { headersTimeout: FILE_TIMEOUT_MS }),
       })
     } catch (error) {
       throw new EnvironmentError('PLATFORM_UNREACHABLE', `the platform at ${this.origin} does not answer: ${describeError(error)}`, {

@@ -5,6 +5,7 @@ import { GENERIC_TYPE } from '../contracts/device.ts'
 import { writeDeviceBundle } from '../provisioning/doors/device-bundle.ts'
 import { ApiClient, type PlatformOptions } from './api-client.ts'
 import { enrolOverEst, estAddress } from './enrol.ts'
+import { csrCommand, registerCommand, tokenCommand } from './provision-steps.ts'
 import { claimCommand } from './provision-claim.ts'
 import { factoryCaCommand, factoryCodeCommand } from './provision-factory.ts'
 
@@ -35,6 +36,9 @@ export function provisionCommand(): Command {
     .addCommand(claimCommand())
     .addCommand(factoryCodeCommand())
     .addCommand(factoryCaCommand())
+    .addCommand(registerCommand())
+    .addCommand(tokenCommand())
+    .addCommand(csrCommand())
 }
 
 async function provisionDevice(id: string, options: ProvisionOptions): Promise<void> {

@@ -47,6 +47,24 @@ export const RegistryConfigSchema = Type.Object(
       maximum: 1_000,
       description: 'Labels of one device; every door holds the labels of all devices in memory.',
     }),
+    importRowsMax: Type.Integer({
+      default: 20_000,
+      minimum: 1,
+      maximum: 1_000_000,
+      description: 'Rows of a CSV file of devices; they are held in memory until the last one is read.',
+    }),
+    importBytesMax: Type.Integer({
+      default: 8_388_608,
+      minimum: 1_024,
+      maximum: 1_073_741_824,
+      description: 'Bytes of a CSV file of devices.',
+    }),
+    importRowsInFlightMax: Type.Integer({
+      default: 32,
+      minimum: 1,
+      maximum: 1_000,
+      description: 'Rows of an import that are written at once: enough to share the store’s commits.',
+    }),
   },
   { additionalProperties: false, default: {} },
 )

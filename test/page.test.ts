@@ -7,6 +7,7 @@ import { chromium, type Browser, type BrowserContext, type Page } from 'playwrig
 import type { Alert } from '../contracts/alert.ts'
 import { gaussian, seededRandom } from '../kernel/random.ts'
 import { systemClock } from '../kernel/time.ts'
+import { newDeviceRequest } from '../provisioning/doors/device-bundle.ts'
 import { PlatformProcess, until } from './testing/platform-process.ts'
 
 /*
@@ -62,7 +63,7 @@ after(async () => {
   await platform.remove()
 })
 
-test('the page shows a device going wrong, says why, and follows what is done about it', { skip, timeout: 120_000 }, async (t) => {
+test('the page shows a device going wrong, says why, and follows what is done about it', { skip, timeout: 240_000 }, async (t) => {
   const { key, cert, ca } = await platform.provision(DEVICE)
   const client = await mqtt.connectAsync(`mqtts://localhost:${platform.ready?.mqtts}`, {
     clientId: DEVICE,
@@ -132,6 +133,7 @@ test('the page shows a device going wrong, says why, and follows what is done ab
     '/ledger',
     '/rejected',
     '/webhooks',
+    '/provisioning',
     `/webhooks/${webhook.body.endpoint.id}`,
     '/nowhere',
   ]
@@ -152,6 +154,50 @@ test('the page shows a device going wrong, says why, and follows what is done ab
         `${path} scrolls sideways at ${NARROW.width} px`,
       )
     }
+  })
+
+  await t.test('a file is checked, imported and imported again; a device gets a token, and a certificate for its request', async () => {
+    await page.setViewportSize(WIDE)
+    await page.goto(`${platform.api}/provisioning`)
+    await page.locator('[data-bucket="90d"]').waitFor()
+    const file = {
+      name: 'fleet.csv',
+      mimeType: 'text/csv',
+      buffer: Buffer.from('id,type,site\npage-1,generic,north\npage-2,,south\n-bad,,x\n'),
+    }
+    await page.getByLabel('CSV file').setInputFiles(file)
+    await page.getByRole('button', { name: 'Check' }).click()
+    await page.locator('[data-import=checked]').getByText('2 created, 0 changed, 0 unchanged, 1 failed').waitFor()
+    await page.getByText('is not a device id').waitFor()
+    assert.equal((await page.request.get(`${platform.api}/api/v1/devices/page-1`)).status(), 404, 'checking changes nothing')
+    await page.getByLabel('make enrolment tokens').check()
+    await page.getByRole('button', { name: 'Import', exact: true }).click()
+    await page.locator('[data-import=done]').getByText('2 created').waitFor()
+    await page.getByRole('button', { name: 'Save 2 tokens' }).waitFor()
+    await check('an import')
+    await page.getByRole('button', { name: 'Check' }).click()
+    await page.getByText('0 created, 0 changed, 2 unchanged, 1 failed').waitFor()
+
+    await page.getByRole('button', { name: 'Register a device' }).click()
+    await page.getByLabel('Id', { exact: true }).fill('page-3')
+    await page.getByLabel('Labels').fill('site=east')
+    await page.getByRole('button', { name: 'Register', exact: true }).click()
+    assert.match((await page.locator('[data-token]').textContent()) ?? '', /^[\w-]{43}$/)
+    await page.getByRole('link', { name: 'page-3' }).click()
+    await page.getByRole('button', { name: 'From a request' }).click()
+    await page.getByLabel('Request, PEM').fill('nonsense')
+    await page.getByRole('button', { name: 'Issue' }).click()
+    await page.getByRole('alert').getByText('csr:').waitFor()
+    await page.getByLabel('Request, PEM').fill((await newDeviceRequest('page-3')).csrPem)
+    await page.getByRole('button', { name: 'Issue' }).click()
+    const serial = (await page.locator('[data-issued]').textContent()) ?? ''
+    await page.locator('td .serial', { hasText: serial }).waitFor()
+    await page.getByRole('button', { name: 'Enrolment token' }).click()
+    await page.getByRole('button', { name: 'Make it' }).click()
+    await page.locator('[data-token]').waitFor()
+    await check('a device with a token')
+    // What was refused is told in the browser's console as well.
+    faults.splice(0, faults.length, ...faults.filter((fault) => !/status of 40[04]/.test(fault)))
   })
 
   await t.test('logging out ends the session', async () => {

@@ -64,6 +64,7 @@ export const MOVE_RULES: Readonly<Record<string, MoveRule>> = {
   'broker-seats': { stays: PROCESSES },
   authorities: { stays: 'is published anew from the folder pki' },
   'signing-requests': { stays: PROCESSES },
+  'operator-requests': { stays: PROCESSES },
   ...Object.fromEntries(
     ['sessions', 'retained', 'incoming', 'wills', 'queues', 'edges', 'seats'].map((name) => [`lab-${name}`, { stays: LAB }]),
   ),

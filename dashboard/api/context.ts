@@ -8,6 +8,7 @@ import type { AuditedAct } from '../../contracts/audit.ts'
 import type { Action, Principal } from '../../contracts/authorisation.ts'
 import type { AuditConfig } from '../../device-registry/audit/config.ts'
 import type { Trail } from '../../device-registry/audit/trail.ts'
+import type { DeviceImport } from '../../device-registry/import/device-import.ts'
 import type { Registry } from '../../device-registry/registry.ts'
 import type { Logger } from '../../kernel/log.ts'
 import type { Metrics } from '../../kernel/metrics.ts'
@@ -15,6 +16,7 @@ import type { Secret } from '../../kernel/secret.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { Certificates } from '../../provisioning/certificates.ts'
 import type { CrlImport } from '../../provisioning/revocation/crl-import.ts'
+import type { OperatorDoor } from '../../provisioning/doors/operator-door.ts'
 import type { Claims } from '../../provisioning/doors/claims.ts'
 import type { FactoryAuthorities } from '../../provisioning/trust/factory-authorities.ts'
 import type { EnrolmentTokens } from '../../provisioning/doors/enrolment-tokens.ts'
@@ -47,6 +49,8 @@ export interface ApiServices {
   eventLog: EventLog
   series: SeriesStore
   registry: Registry
+  deviceImport: DeviceImport
+  operatorDoor: OperatorDoor
   alerts: AlertService
   webhooks: WebhookService
   anomalies: AnomalyArchive

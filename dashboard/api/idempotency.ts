@@ -14,7 +14,7 @@ interface KeptAnswer {
 }
 
 /** Answers that carry secrets are not kept: repeating such a request makes a new one. */
-const UNKEPT = new Set(['/session', '/enrolment-tokens', '/webhooks', '/webhooks/:id/rotate-secret'].map((route) => `${API_PREFIX}${route}`))
+const UNKEPT = new Set(['/session', '/devices/import', '/enrolment-tokens', '/webhooks', '/webhooks/:id/rotate-secret'].map((route) => `${API_PREFIX}${route}`))
 const KEPT_HEADERS = ['content-type', 'etag', 'location'] as const
 const EXPIRED_REMOVED_EVERY = 200
 

@@ -20,11 +20,14 @@ import { validatorCompiler } from './validation.ts'
 import { alertRoutes } from './routes/alerts.ts'
 import { anomalyRoutes } from './routes/anomalies.ts'
 import { auditRoutes } from './routes/audit.ts'
+import { certificateForecastRoutes } from './routes/certificate-forecast.ts'
 import { certificateRoutes } from './routes/certificates.ts'
 import { crlImportRoutes } from './routes/crl-imports.ts'
+import { deviceCertificateRoutes } from './routes/device-certificates.ts'
 import { claimRoutes } from './routes/claims.ts'
 import { deviceTypeRoutes } from './routes/device-types.ts'
 import { deviceLifeRoutes } from './routes/device-life.ts'
+import { deviceImportRoutes } from './routes/device-import.ts'
 import { deviceRoutes } from './routes/devices.ts'
 import { enrolmentTokenRoutes } from './routes/enrolment-tokens.ts'
 import { factoryAuthorityRoutes } from './routes/factory-authorities.ts'
@@ -164,6 +167,8 @@ async function apiRoutes(api: Api, { context, principals, audit }: ApiParts): Pr
   sessionRoutes(api, context, principals)
   deviceRoutes(api, context)
   deviceLifeRoutes(api, context)
+  deviceImportRoutes(api, context)
+  deviceCertificateRoutes(api, context)
   deviceTypeRoutes(api, context)
   readingRoutes(api, context)
   rejectedRoutes(api, context)
@@ -177,6 +182,7 @@ async function apiRoutes(api: Api, { context, principals, audit }: ApiParts): Pr
   webhookRoutes(api, context)
   certificateRoutes(api, context)
   crlImportRoutes(api, context)
+  certificateForecastRoutes(api, context)
   enrolmentTokenRoutes(api, context)
   liveRoutes(api, context)
 }

@@ -8,6 +8,7 @@ import type { Metrics } from '../../kernel/metrics.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { EventLog } from '../../storage/event-log/event-log.ts'
 import type { CertificateAuthority } from '../ca/authority.ts'
+import { issuedNotice } from '../doors/issued-notice.ts'
 import type { Certificates } from '../certificates.ts'
 import type { ProvisioningConfig } from '../config.ts'
 import { checkCsr } from '../doors/csr.ts'
@@ -73,7 +74,7 @@ export class RenewalDesk {
     if (current !== null && current.notAfter < request.receivedAt) return refused('credential-refused', 'the certificate has expired')
     const siblings = await store.replacementsOf(tenant, serial)
     const same = siblings.find((one) => one.device === device && one.state === 'valid' && this.#isFor(der, one.pem))
-    if (same !== undefined) return this.#issued(same)
+    if (same !== undefined) return issuedNotice(this.#options.authority, same)
     if (siblings.length >= config.renewalsMax) {
       return refused(
         'too-many-renewals',
@@ -81,13 +82,8 @@ export class RenewalDesk {
       )
     }
     const outcome = await enrolment.enrolWithCertificate({ tenant, device, serial }, der, { sameIdentity: true, door: 'mqtt-certificate' })
-    if (outcome.status === 'issued') return this.#issued(outcome.certificate)
+    if (outcome.status === 'issued') return issuedNotice(this.#options.authority, outcome.certificate)
     return refused(outcome.status === 'pending' ? 'pending' : outcome.reason, outcome.detail)
-  }
-
-  #issued({ serial, issuer, notAfter, pem }: { serial: string; issuer: string; notAfter: number; pem: string }): CertificateNotice {
-    const { authority } = this.#options
-    return { status: 'issued', serial, notAfter, certificate: pem + authority.chainPemOf(issuer), ca: authority.caPem }
   }
 
   /** Is this certificate for the key of this request? */

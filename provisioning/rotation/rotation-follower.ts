@@ -57,14 +57,22 @@ export class RotationFollower implements Service {
   async #noteAll(records: readonly LogRecord[], consumer: Consumer, signal: AbortSignal): Promise<void> {
     if (records.length === 0) return
     try {
-      for (const record of records) {
-        if (signal.aborted) return
-        await this.#note(record)
-      }
+      // Records of one device in their order, of several beside each other: they share the store's commits.
+      const results = await Promise.allSettled([...grouped(records).values()].map((own) => this.#noteInOrder(own, signal)))
+      const failed = results.find((result) => result.status === 'rejected')
+      if (failed !== undefined) throw failed.reason
+      if (signal.aborted) return
       await consumer.commit(new Map(records.map((record) => [record.partition, record.offset + 1])))
     } catch (error) {
       if (!signal.aborted) for (const record of records.toReversed()) consumer.seek(record.partition, record.offset)
       throw error
+    }
+  }
+
+  async #noteInOrder(records: readonly LogRecord[], signal: AbortSignal): Promise<void> {
+    for (const record of records) {
+      if (signal.aborted) return
+      await this.#note(record)
     }
   }
 
@@ -100,4 +108,14 @@ function readJson<T>(record: LogRecord): Partial<T> | undefined {
     if (error instanceof SyntaxError) return undefined
     throw error
   }
+}
+
+function grouped(records: readonly LogRecord[]): Map<string, LogRecord[]> {
+  const groups = new Map<string, LogRecord[]>()
+  for (const record of records) {
+    const own = groups.get(record.key)
+    if (own === undefined) groups.set(record.key, [record])
+    else own.push(record)
+  }
+  return groups
 }

@@ -92,8 +92,12 @@ export class Rotation implements Service {
 
   /** Does what is due about one certificate, step by step; one look at a time. */
   look(serial: string): Promise<void> {
+    return this.#exclusive(serial, () => this.#look(serial))
+  }
+
+  #exclusive(serial: string, run: () => Promise<void>): Promise<void> {
     const before = this.#looking.get(serial) ?? Promise.resolve()
-    const looking = before.catch(() => undefined).then(() => this.#look(serial))
+    const looking = before.catch(() => undefined).then(run)
     this.#looking.set(serial, looking)
     const forget = (): void => {
       if (this.#looking.get(serial) === looking) this.#looking.delete(serial)
@@ -140,11 +144,20 @@ export class Rotation implements Service {
 
   /** A device was suspended, or left: nobody is to be alerted about its certificates. */
   async noteBarred(tenant: string, device: string): Promise<void> {
-    for (const record of await this.#store.alarmed(tenant, device)) {
-      await this.#alarm({ record, phase: 'cleared', because: 'the device may not connect any more' })
-      const { recheckMs } = this.#options.config
-      await this.#store.change(record, { ...record.rotation, stage: 'due', lookAt: this.#options.clock.nowMs() + recheckMs })
+    for (const { _id } of await this.#store.alarmed(tenant, device)) {
+      await this.#exclusive(_id, async () => {
+        const record = await this.#store.get(_id)
+        if (record === null || !['late', 'ended'].includes(record.rotation.stage)) return
+        await this.#store.change(record, { ...record.rotation, ...(await this.#excuse(record)) })
+      })
     }
+  }
+
+  /** Its device may not renew: nobody is alerted, and it is looked at again later. */
+  async #excuse(record: StoredFollowed): Promise<Partial<RotationState>> {
+    const { clock, config } = this.#options
+    await this.#alarm({ record, phase: 'cleared', because: 'the device may not connect any more' })
+    return { stage: 'due', lookAt: clock.nowMs() + config.recheckMs }
   }
 
   #do(step: RotationStep, record: StoredFollowed): Promise<Partial<RotationState>> {
@@ -200,8 +213,9 @@ export class Rotation implements Service {
     const isUsed = rotation.usedAt !== null
     const siblings = (await this.#store.replacementsOf(tenant, replaces)).filter((one) => one.serial !== serial && one.state === 'valid')
     const revoke = async (serials: readonly string[]): Promise<Partial<RotationState>> => {
+      const why = isUsed ? `first use of ${serial}` : `the grace of ${serial} is over`
       for (const one of serials) await this.#options.certificates.revoke(tenant, one, 'superseded')
-      this.#options.log.info({ tenant, device, serial, serials, why: isUsed ? 'first-use' : 'grace' }, 'certificates superseded')
+      this.#options.log.info({ tenant, device, serial, serials, why }, 'certificates superseded')
       return { settled: true }
     }
     // The device took another one into use, and had the time to take this one.
@@ -228,6 +242,8 @@ export class Rotation implements Service {
   }
 
   async #end(record: StoredFollowed): Promise<Partial<RotationState>> {
+    const device = await this.#options.registrar.findDevice(record.tenant, record.device)
+    if (device === undefined || GONE.has(device.state) || device.state === 'suspended') return this.#excuse(record)
     await this.#alarm({ record, phase: 'ended' })
     return { stage: 'ended' }
   }

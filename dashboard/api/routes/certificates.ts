@@ -1,7 +1,6 @@
 import { Type } from 'typebox'
 import { CRL_REASONS, type CrlReason } from '../../../contracts/certificate.ts'
 import type { StoredCertificate } from '../../../provisioning/certificates.ts'
-import { EXPIRY_BUCKETS } from '../../../provisioning/rotation/expiry-forecast.ts'
 import type { Api, RouteContext } from '../context.ts'
 import { CursorSchema, LimitSchema, listOf } from '../lists.ts'
 import { problemResponses } from '../problem.ts'
@@ -21,26 +20,6 @@ const CertificateSchema = Type.Object({
 const SerialSchema = Type.Object({ serial: Type.String({ minLength: 1, maxLength: 64, description: 'hex in any case' }) })
 
 const ReasonSchema = Type.Unsafe<CrlReason>({ type: 'string', enum: Object.keys(CRL_REASONS), description: 'a CRLReason name of RFC 5280 §5.3.1' })
-
-const ForecastSchema = Type.Object({
-  at: Type.Integer({ description: 'epoch ms' }),
-  counts: Type.Record(Type.String(), Type.Integer(), {
-    description: `certificates by the time they have left: ${EXPIRY_BUCKETS.join(', ')}; each counts in the first one that it fits`,
-  }),
-  due: Type.Integer({ description: 'told to renew, and not late yet' }),
-  late: Type.Integer({ description: 'not renewed in time: operators were alerted' }),
-  soonest: Type.Array(
-    Type.Object({
-      device: Type.String(),
-      serial: Type.String(),
-      notAfter: Type.Integer(),
-      stage: Type.String({ description: 'new, watched, due, late or ended' }),
-      renewAt: Type.Integer(),
-      lateAt: Type.Integer(),
-    }),
-    { description: 'those that end first' },
-  ),
-})
 
 export function certificateRoutes(api: Api, context: RouteContext): void {
   const tags = ['certificates']
@@ -65,21 +44,6 @@ export function certificateRoutes(api: Api, context: RouteContext): void {
         ...(cursor === undefined ? {} : { cursor }),
       })
       return { items: page.items.map(viewOf), next: page.next }
-    },
-  )
-  api.get(
-    '/certificates/forecast',
-    {
-      schema: {
-        summary: 'How many device certificates end when; those that were renewed or revoked do not count',
-        tags,
-        querystring: Type.Object({ limit: LimitSchema }),
-        response: { 200: ForecastSchema, ...problemResponses() },
-      },
-    },
-    async (request) => {
-      const { tenant } = context.allow(request, 'read', 'certificates')
-      return context.expiryForecast.of(tenant, context.pageSize(request.query.limit))
     },
   )
   api.get('/certificates/:serial', { schema: { summary: 'One certificate', tags, params: SerialSchema, response: { 200: CertificateSchema, ...problemResponses() } } }, async (request) => {

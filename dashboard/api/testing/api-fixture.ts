@@ -11,6 +11,7 @@ import { AnomalyArchive } from '../../../anomaly/anomaly-archive.ts'
 import { TOPICS } from '../../../contracts/topics.ts'
 import { auditConfig, type AuditConfig } from '../../../device-registry/audit/config.ts'
 import { Trail } from '../../../device-registry/audit/trail.ts'
+import { DeviceImport } from '../../../device-registry/import/device-import.ts'
 import { Registry } from '../../../device-registry/registry.ts'
 import { silentLogger } from '../../../kernel/log.ts'
 import { Metrics } from '../../../kernel/metrics.ts'
@@ -23,6 +24,8 @@ import { CertificateAuthority } from '../../../provisioning/ca/authority.ts'
 import { Certificates } from '../../../provisioning/certificates.ts'
 import { ProvisioningConfigSchema } from '../../../provisioning/config.ts'
 import { CrlImport, type CrlAuthorities } from '../../../provisioning/revocation/crl-import.ts'
+import { Doors } from '../../../provisioning/doors/doors.ts'
+import { LocalOperatorDoor } from '../../../provisioning/doors/operator-door.ts'
 import { Claims, signerOf } from '../../../provisioning/doors/claims.ts'
 import { EnrolmentConfigSchema } from '../../../provisioning/doors/config.ts'
 import { FactoryAuthorities } from '../../../provisioning/trust/factory-authorities.ts'
@@ -85,10 +88,12 @@ export class ApiFixture {
     const certificates = new Certificates({ ...stores, auditTrail })
     const enrolmentTokens = new EnrolmentTokens({ ...stores, registrar: registry, config: provisioning })
     const expiryForecast = new ExpiryForecast({ ...stores, config: defaultsOf(RotationConfigSchema) })
-    const enrolment = { config: provisioning, enrolmentConfig: defaultsOf(EnrolmentConfigSchema) }
+    const settings = { config: provisioning, enrolmentConfig: defaultsOf(EnrolmentConfigSchema) }
     const hasType = (tenant: string, type: string): Promise<boolean> => registry.hasType(tenant, type)
-    const claims = new Claims({ ...stores, ...enrolment, certificates, hasType, sign: signerOf(authority) })
-    const factoryAuthorities = new FactoryAuthorities({ ...stores, ...enrolment, certificates, hasType })
+    const claims = new Claims({ ...stores, ...settings, certificates, hasType, sign: signerOf(authority) })
+    const factoryAuthorities = new FactoryAuthorities({ ...stores, ...settings, certificates, hasType })
+    const by = { authority, certificates, enrolmentTokens, factoryAuthorities, claims, auditTrail }
+    const { enrolment } = new Doors({ ...stores, ...settings, ...by, registrar: registry })
     const anomalies = new AnomalyArchive({ ...stores, anomaliesMax: 1_000 })
     const alerts = new Alerts({ ...stores, config: defaultsOf(AlertsConfigSchema) })
     const webhooks = new Webhooks({ ...stores, config: defaultsOf(WebhooksConfigSchema, { allowHttp: true, allowPrivateTargets: true }) })
@@ -110,6 +115,8 @@ export class ApiFixture {
     const services: ApiServices = {
       ...stores,
       ...{ auditTrail, auditConfig: auditConfig(auditChanges) },
+      deviceImport: new DeviceImport({ registry, log: silentLogger }),
+      operatorDoor: new LocalOperatorDoor({ authority, enrolment }),
       ...{ series, registry, certificates, enrolmentTokens, expiryForecast, claims, factoryAuthorities, anomalies, webRoot },
       crlImport: new CrlImport({ ...common, certificates, config: provisioning, authorities: ownAuthorities(authority, certificates) }),
       config: defaultsOf(ApiConfigSchema, { port: 0, ...changes }),

@@ -2,6 +2,8 @@ import type { Problem } from './types.ts'
 
 const ROOT = '/api/v1'
 const TIMEOUT_MS = 30_000
+/** A file may take its time. */
+const FILE_TIMEOUT_MS = 600_000
 
 /** The API said no, or could not be asked. `status` is 0 when there was no answer. */
 export class ApiError extends Error {
@@ -36,6 +38,11 @@ export function post<T>(path: string, body?: object, key: string = crypto.random
   return request<T>('POST', path, body, undefined, { 'idempotency-key': key })
 }
 
+/** Sends a file as it is; `type` is its media type. */
+export function postFile<T>(path: string, file: Blob, type: string, query: Query = {}): Promise<T> {
+  return request<T>('POST', path + queryText(query), new Blob([file], { type }))
+}
+
 export function patch<T>(path: string, body: object): Promise<T> {
   return request<T>('PATCH', path, body)
 }
@@ -51,20 +58,22 @@ async function request<T>(
   signal?: AbortSignal,
   headers: Record<string, string> = {},
 ): Promise<T> {
-  const timeout = AbortSignal.timeout(TIMEOUT_MS)
+  const isFile = body instanceof Blob
+  const timeoutMs = isFile ? FILE_TIMEOUT_MS : TIMEOUT_MS
+  const timeout = AbortSignal.timeout(timeoutMs)
   let response: Response
   try {
     response = await fetch(ROOT + path, {
       method,
-      headers: { accept: 'application/json', ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      headers: { accept: 'application/json', ...headers, ...(body === undefined ? {} : { 'content-type': isFile ? body.type : 'application/json' }) },
+      ...(body === undefined ? {} : { body: isFile ? body : JSON.stringify(body) }),
       signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
       credentials: 'same-origin',
       cache: 'no-store',
     })
   } catch (error) {
     if (signal?.aborted === true) throw error
-    const why = timeout.aborted ? `The platform did not answer within ${TIMEOUT_MS / 1_000} s.` : 'The platform cannot be reached.'
+    const why = timeout.aborted ? `The platform did not answer within ${timeoutMs / 1_000} s.` : 'The platform cannot be reached.'
     throw new ApiError(0, 'UNREACHABLE', `${why} Check that it runs, then try again.`, [], { cause: error })
   }
   if (response.ok) return response.status === 204 ? (undefined as T) : ((await response.json()) as T)

@@ -1,4 +1,4 @@
-import { get, patch, post, remove } from './client.ts'
+import { get, patch, post, postFile, remove } from './client.ts'
 import type {
   Alert,
   AlertState,
@@ -9,6 +9,10 @@ import type {
   Device,
   DeviceState,
   DeviceType,
+  EnrolmentToken,
+  ExpiryForecast,
+  ImportOutcome,
+  IssuedCertificate,
   Latest,
   LedgerCounts,
   LedgerEntry,
@@ -41,6 +45,14 @@ export const devices = {
   setState: (device: string, state: 'suspended' | 'active') => post<Device>(`/devices/${id(device)}/state`, { state }),
   types: () => get<Page<DeviceType>>('/device-types'),
   type: (type: string) => get<DeviceType>(`/device-types/${id(type)}`),
+}
+
+export const provisioning = {
+  register: (body: { id: string; type: string; labels: Record<string, string> }) => post<Device>('/devices', body),
+  token: (deviceId: string) => post<EnrolmentToken>('/enrolment-tokens', { deviceId }),
+  certificate: (device: string, csr: string) => post<IssuedCertificate>(`/devices/${id(device)}/certificates`, { csr }),
+  importFile: (file: Blob, query: { dryRun?: boolean; tokens?: boolean }) => postFile<ImportOutcome>('/devices/import', file, 'text/csv', query),
+  forecast: (signal?: AbortSignal) => get<ExpiryForecast>('/certificates/forecast', { limit: 20 }, signal),
 }
 
 export interface ReadingQuery extends PageQuery {

@@ -189,6 +189,45 @@ export interface Certificate {
   pem: string
 }
 
+/** How many certificates end when; each counts in the first bucket that it fits. */
+export interface ExpiryForecast {
+  at: number
+  counts: Record<string, number>
+  due: number
+  late: number
+  soonest: { device: string; serial: string; notAfter: number; stage: string; renewAt: number; lateAt: number }[]
+}
+
+export interface IssuedCertificate {
+  device: string
+  serial: string
+  notAfter: number
+  certificate: string
+  ca: string
+}
+
+export interface EnrolmentToken {
+  token: string
+  deviceId: string
+  expiresAt: number
+}
+
+export interface ImportRow {
+  line: number
+  id: string
+  status: 'created' | 'changed' | 'unchanged' | 'failed'
+  field?: string
+  problem?: string
+  token?: string
+  tokenExpiresAt?: number
+}
+
+export interface ImportOutcome {
+  dryRun: boolean
+  summary: Record<ImportRow['status'], number>
+  rows: ImportRow[]
+}
+
 export interface Rejected {
   id: string
   device: string

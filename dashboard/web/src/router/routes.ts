@@ -1,5 +1,5 @@
 export type Route =
-  | { screen: 'overview' | 'devices' | 'alerts' | 'ledger' | 'rejected' | 'webhooks' | 'unknown' }
+  | { screen: 'overview' | 'devices' | 'alerts' | 'ledger' | 'rejected' | 'webhooks' | 'provisioning' | 'unknown' }
   | { screen: 'device' | 'alert' | 'webhook'; id: string }
 
 const LISTS = {
@@ -9,6 +9,7 @@ const LISTS = {
   ledger: 'ledger',
   rejected: 'rejected',
   webhooks: 'webhooks',
+  provisioning: 'provisioning',
 } as const
 const DETAILS = { devices: 'device', alerts: 'alert', webhooks: 'webhook' } as const
 
