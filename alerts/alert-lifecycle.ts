@@ -21,6 +21,7 @@ const TITLES: Record<AnomalyCause, (subject: string) => string> = {
   value: (subject) => `${subject} is unusual`,
   silence: (subject) => `${subject} is silent`,
   certificate: (subject) => `${subject} did not renew its certificate`,
+  security: (subject) => `security finding: ${subject}`,
 }
 
 export function openAlert(

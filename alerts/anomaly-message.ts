@@ -12,7 +12,7 @@ const check = compileSchema(
     device: Type.String({ minLength: 1 }),
     type: Type.String(),
     metric: Type.String(),
-    cause: Type.Union([Type.Literal('value'), Type.Literal('silence'), Type.Literal('certificate')]),
+    cause: Type.Union([Type.Literal('value'), Type.Literal('silence'), Type.Literal('certificate'), Type.Literal('security')]),
     ts: Type.Integer(),
     receivedAt: Type.Integer(),
     phase: Type.Union([Type.Literal('raised'), Type.Literal('cleared')]),

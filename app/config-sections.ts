@@ -12,6 +12,7 @@ import { crossCheckMqttDoorConfig, MqttDoorConfigSchema } from '../ingest/mqtt-d
 import { ProcessingConfigSchema } from '../processing/config.ts'
 import { crossCheckWindowsConfig, WindowsConfigSchema } from '../processing/windows/config.ts'
 import { crossCheckEnrolmentConfig, EnrolmentConfigSchema } from '../provisioning/doors/config.ts'
+import { PostureConfigSchema } from '../provisioning/posture/config.ts'
 import { crossCheckProvisioningConfig, ProvisioningConfigSchema } from '../provisioning/config.ts'
 import { crossCheckRotationConfig, RotationConfigSchema } from '../provisioning/rotation/config.ts'
 import { DocumentsConfigSchema } from '../storage/documents/config.ts'
@@ -125,6 +126,7 @@ export const SECTIONS = {
   webhooks: WebhooksConfigSchema,
   registry: RegistryConfigSchema,
   audit: AuditConfigSchema,
+  posture: PostureConfigSchema,
   provisioning: ProvisioningConfigSchema,
   rotation: RotationConfigSchema,
   enrolment: EnrolmentConfigSchema,

@@ -85,7 +85,8 @@ function loadSection(name: string, schema: TSchema, fromFile: unknown, env: Conf
   for (const fault of onePerSetting(checked.faults)) {
     const variable = variableOf(fault.path, variables)
     const value = fault.path.split('.').reduce<unknown>((inner, key) => (inner as Json | undefined)?.[key], values)
-    const shown = value === undefined || typeof value === 'object' || isSecret(schemaAt(schema, fault.path)) ? '' : `${JSON.stringify(value)} `
+    const shown =
+      value === undefined || typeof value === 'object' || isSecret(schemaAt(schema, fault.path)) ? '' : `${JSON.stringify(value)} `
     const key = `${name}.${fault.path}${variable === undefined ? '' : ` (${variable})`}`
     const choices = choicesOf(schemaAt(schema, fault.path))
     const problem = choices === undefined ? fault.problem : 'is not one of the allowed values'

@@ -31,6 +31,7 @@ import type { OperatorDesk } from '../provisioning/doors/operator-door.ts'
 import type { Enrolment } from '../provisioning/doors/enrolment.ts'
 import type { FactoryAuthorities } from '../provisioning/trust/factory-authorities.ts'
 import type { TrustView } from '../provisioning/trust/trust-view.ts'
+import type { Posture } from '../provisioning/posture/posture.ts'
 import type { PkiHttp } from '../provisioning/revocation/pki-http.ts'
 import type { RevocationPolicy } from '../provisioning/revocation/revocation-policy.ts'
 import type { RevocationList } from '../provisioning/revocation/revocation-list.ts'
@@ -73,6 +74,7 @@ export interface Parts {
   ingest: Ingest
   deviceHttps: DeviceHttps
   rotation: RotationService
+  posture: Posture
   expiryForecast: ExpiryForecast
   activation: Activation
   broker: Broker

@@ -32,6 +32,7 @@ import { DeskClient } from '../provisioning/doors/desk-client.ts'
 import { Doors } from '../provisioning/doors/doors.ts'
 import { FactoryAuthorities } from '../provisioning/trust/factory-authorities.ts'
 import { TrustView } from '../provisioning/trust/trust-view.ts'
+import { Posture } from '../provisioning/posture/posture.ts'
 import { PkiHttp } from '../provisioning/revocation/pki-http.ts'
 import { CrlImport } from '../provisioning/revocation/crl-import.ts'
 import { publishedAuthorities } from '../provisioning/revocation/published-authorities.ts'
@@ -43,7 +44,8 @@ import { SigningDesk } from '../provisioning/ca/signing-desk.ts'
 import { openDocuments, openEventLog, openSeries } from './engines.ts'
 import type { Config } from './config-sections.ts'
 import type { BuildContext, ModuleTable, Parts } from './module.ts'
-import { announceSessions, announceUse } from './sessions.ts'
+import { riskySettings } from './risky-settings.ts'
+import { announceRefusals, announceRefused, announceSessions, announceUse } from './sessions.ts'
 import { TARGETS, type Target } from './targets.ts'
 
 const STORES = ['documents', 'eventLog'] as const
@@ -237,7 +239,9 @@ export const MODULES: ModuleTable = {
       const { provisioning: config, enrolment: enrolmentConfig } = context.config
       const onCertificateUsed = announceUse(parts.eventLog, context.clock, context.log)
       const { justInTime } = parts.doors
-      const options = { config, enrolmentConfig, justInTime, trust: parts.trustView, uplinkSink: parts.ingest, onCertificateUsed }
+      const onCertificateRefused = announceRefused(parts.eventLog, context.clock, context.log)
+      const told = { onCertificateUsed, onCertificateRefused }
+      const options = { config, enrolmentConfig, justInTime, trust: parts.trustView, uplinkSink: parts.ingest, ...told }
       return new DeviceHttps({ ...context, ...parts, ...options })
     },
   },
@@ -251,6 +255,20 @@ export const MODULES: ModuleTable = {
         registrar: parts.registry,
         config: context.config.rotation,
         limits: context.config.provisioning,
+      }),
+  },
+  posture: {
+    targets: ['registry'],
+    needs: [...STORES, 'auditTrail', 'registry'],
+    build: (context, parts) =>
+      new Posture({
+        ...context,
+        ...parts,
+        config: context.config.posture,
+        rsaBitsMin: context.config.provisioning.rsaBitsMin,
+        settings: riskySettings(context.config),
+        countDevices: (tenant) => parts.registry.countDevices(tenant),
+        works: context.targets.includes('registry'),
       }),
   },
   expiryForecast: {
@@ -282,6 +300,7 @@ export const MODULES: ModuleTable = {
           : { edge: { id: context.processId, eventLog: parts.eventLog } }),
         isCutOff: (tenant, device) => parts.registryView.isCutOff(tenant, device),
         onSession: announceSessions(parts.eventLog, context.log),
+        onRefusal: announceRefusals(parts.eventLog, context.clock, context.log),
       }),
   },
   mqttDoor: {
@@ -353,6 +372,7 @@ export const MODULES: ModuleTable = {
       'expiryForecast',
       'claims',
       'factoryAuthorities',
+      'posture',
       'anomalyArchive',
       'alerts',
       'webhooks',

@@ -37,7 +37,7 @@ import { StrictConnection } from './packets/strict-connection.ts'
 import type { Violation } from './packets/violations.ts'
 import { DocumentsPersistence, type PersistenceDrop } from './persistence/documents-persistence.ts'
 import { exposePersistence } from './persistence/persistence-gauges.ts'
-import { Refusals } from './refusals.ts'
+import { Refusals, type RefusalContext, type RefusalReason } from './refusals.ts'
 import { SeatedDevices } from './seated-devices.ts'
 import { mayHoldFilter } from './topic-policy.ts'
 import { UplinkGate } from './uplink-gate.ts'
@@ -90,6 +90,8 @@ export interface BrokerOptions {
   isCutOff?: (tenant: string, device: string) => Promise<boolean>
   /** Told of every session's begin and end; may not throw. */
   onSession?: (event: SessionEvent) => void
+  /** Told of everybody who is not let in or through; may not throw. */
+  onRefusal?: (reason: RefusalReason, context: RefusalContext) => void
 }
 
 /** Ports that were bound. */
@@ -130,7 +132,7 @@ export class Broker implements Service {
   constructor(options: BrokerOptions) {
     const { config, clock, log, metrics, registry } = options
     this.#options = options
-    this.#refusals = new Refusals({ metrics, log, clock, logsPerS: config.refusalLogsPerS })
+    this.#refusals = new Refusals({ metrics, log, clock, logsPerS: config.refusalLogsPerS, onNote: options.onRefusal })
     this.#violations = metrics.counter('broker_packet_violations_total', 'Connections ended by the packet check, by kind of rule', ['code'])
     this.#open = metrics.gauge('broker_connections', 'Open connections of devices', ['listener'])
     this.#trust = options.doors?.trust ?? OWN_CERTIFICATES

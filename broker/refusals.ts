@@ -56,19 +56,29 @@ export class Refusals {
   readonly #log: Logger
   readonly #clock: Clock
   readonly #logsPerS: number
+  readonly #onNote: (reason: RefusalReason, context: RefusalContext) => void
   readonly #windows = new Map<RefusalReason, { startMs: number; logged: number; left: number }>()
 
-  constructor(options: { metrics: Metrics; log: Logger; clock: Clock; logsPerS: number }) {
+  constructor(options: {
+    metrics: Metrics
+    log: Logger
+    clock: Clock
+    logsPerS: number
+    /** Told of each; may not throw. */
+    onNote?: ((reason: RefusalReason, context: RefusalContext) => void) | undefined
+  }) {
     this.#counter = options.metrics.counter('broker_refusals_total', 'Connections, publishes and subscriptions refused, by reason', [
       'reason',
     ])
     this.#log = options.log
     this.#clock = options.clock
     this.#logsPerS = options.logsPerS
+    this.#onNote = options.onNote ?? (() => undefined)
   }
 
   note(reason: RefusalReason, context: RefusalContext): void {
     this.#counter.inc({ reason })
+    this.#onNote(reason, context)
     const window = this.#window(reason)
     if (window.logged >= this.#logsPerS) {
       window.left++

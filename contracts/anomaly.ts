@@ -1,5 +1,5 @@
-/** `certificate`: a device did not renew its certificate in time. */
-export type AnomalyCause = 'value' | 'silence' | 'certificate'
+/** `certificate`: a device did not renew its certificate in time. `security`: a security check found a weakness. */
+export type AnomalyCause = 'value' | 'silence' | 'certificate' | 'security'
 
 /** Why a detector said so: what was expected, and how each part contributed. Kept with the anomaly, so that it can be recomputed. */
 export interface Explanation {

@@ -32,7 +32,7 @@ export function authorise(principal: Principal, action: Action, resource: Resour
   return false
 }
 
-const OPERATOR_WRITES = new Set(['alerts', 'devices', 'rejected', 'webhooks'])
+const OPERATOR_WRITES = new Set(['alerts', 'devices', 'findings', 'rejected', 'webhooks'])
 const SECRET_KINDS = new Set(['users', 'api-keys', 'audit', 'enrolment-tokens'])
 
 const UP = /^(telemetry|events|status|commands\/[^/+#]+\/result|twin\/reported|certificate\/renew)$/

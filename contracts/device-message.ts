@@ -5,10 +5,10 @@
 export interface DeviceMessage {
   tenant: string
   device: string
-  kind: 'event' | 'status' | 'command-result' | 'twin-reported' | 'certificate-renew' | 'certificate-used' | 'connected' | 'disconnected'
+  kind: 'event' | 'status' | 'command-result' | 'twin-reported' | 'certificate-renew' | 'certificate-used' | 'certificate-refused' | 'connected' | 'disconnected'
   receivedAt: number
   correlationId: string
-  /** Of `connected`, `certificate-used` (by HTTPS) and `certificate-renew`: the certificate that the device showed, upper-case hex. */
+  /** Of `connected`, `certificate-used` (by HTTPS), `certificate-refused` (it is revoked) and `certificate-renew`: the certificate that the device showed, upper-case hex. */
   serial?: string
   /** Command id for `command-result`. */
   commandId?: string

@@ -165,6 +165,11 @@ export class Registry implements Service, DeviceRegistrar {
     return viewOf(await this.#existing(tenant, device))
   }
 
+  /** Those that have not left. */
+  async countDevices(tenant: string): Promise<number> {
+    return this.#require().devices.count({ tenant, state: { $ne: 'decommissioned' } })
+  }
+
   /** Ordered by id. */
   async listDevices(query: DeviceQuery): Promise<{ items: DeviceView[]; next: string | null }> {
     const { tenant, type, state, text, limit, after } = query

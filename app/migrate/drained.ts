@@ -12,6 +12,7 @@ export const GROUPS: readonly { group: string; topic: string }[] = [
   { group: 'registry', topic: TOPICS.deviceEvents },
   { group: 'revocation-policy', topic: TOPICS.deviceEvents },
   { group: 'rotation', topic: TOPICS.deviceEvents },
+  { group: 'posture', topic: TOPICS.deviceEvents },
   { group: 'broker-downlinks', topic: TOPICS.commands },
 ]
 

@@ -21,6 +21,7 @@ import type { Claims } from '../../provisioning/doors/claims.ts'
 import type { FactoryAuthorities } from '../../provisioning/trust/factory-authorities.ts'
 import type { EnrolmentTokens } from '../../provisioning/doors/enrolment-tokens.ts'
 import type { ExpiryForecast } from '../../provisioning/rotation/expiry-forecast.ts'
+import type { Posture } from '../../provisioning/posture/posture.ts'
 import type { Documents } from '../../storage/documents/documents.ts'
 import type { EventLog } from '../../storage/event-log/event-log.ts'
 import type { SeriesStore } from '../../storage/series/series-store.ts'
@@ -61,6 +62,7 @@ export interface ApiServices {
   claims: Claims
   factoryAuthorities: FactoryAuthorities
   operations: Operations
+  posture: Posture
   auditTrail: Trail
   auditConfig: AuditConfig
   /** Folder of the built page. */

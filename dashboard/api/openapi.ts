@@ -9,7 +9,7 @@ export function openApiDocument(): SwaggerOptions {
       servers: [{ url: '/' }],
       components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'the admin token, or an API key' } } },
       security: [{ token: [] }],
-      tags: ['devices', 'readings', 'ledger', 'anomalies', 'alerts', 'webhooks', 'certificates', 'provisioning', 'audit', 'session'].map((name) => ({ name })),
+      tags: ['devices', 'readings', 'ledger', 'anomalies', 'alerts', 'webhooks', 'certificates', 'provisioning', 'security', 'audit', 'session'].map((name) => ({ name })),
     },
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => (typeof json.$id === 'string' ? json.$id : `schema-${index}`) },
   }

@@ -31,6 +31,7 @@ import { deviceImportRoutes } from './routes/device-import.ts'
 import { deviceRoutes } from './routes/devices.ts'
 import { enrolmentTokenRoutes } from './routes/enrolment-tokens.ts'
 import { factoryAuthorityRoutes } from './routes/factory-authorities.ts'
+import { findingRoutes } from './routes/findings.ts'
 import { ledgerRoutes } from './routes/ledger.ts'
 import { liveRoutes } from './routes/live.ts'
 import { operationRoutes } from './routes/operations.ts'
@@ -179,6 +180,7 @@ async function apiRoutes(api: Api, { context, principals, audit }: ApiParts): Pr
   auditRoutes(api, context)
   claimRoutes(api, context)
   factoryAuthorityRoutes(api, context)
+  findingRoutes(api, context)
   webhookRoutes(api, context)
   certificateRoutes(api, context)
   crlImportRoutes(api, context)

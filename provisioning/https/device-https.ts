@@ -42,6 +42,8 @@ export interface DeviceHttpsOptions {
   metrics: Metrics
   /** Told of every connection with a certificate of ours; may not throw. */
   onCertificateUsed?: (credential: CertificateCredential) => void
+  /** Told of every connection with a revoked one; may not throw. */
+  onCertificateRefused?: (refused: CertificateCredential & { listener: string; remoteAddress: string }) => void
 }
 
 /** The device HTTPS listener: EST and HTTPS ingest. It asks for a client certificate and does not require one. */
@@ -146,7 +148,13 @@ export class DeviceHttps implements Service {
     this.#handshakesTotal.inc({ outcome: client.status })
     if (client.status === 'verified') {
       this.#connections.add(socket, client.credential)
-      this.#options.onCertificateUsed?.(client.credential)
+      const { tenant, device, serial } = client.credential
+      const admission = this.#options.registryView.admit(tenant, device, serial)
+      // It may still be answered, with a refusal that says why.
+      if (admission.status === 'refused' && admission.reason === 'certificate-revoked') {
+        const remoteAddress = socket.remoteAddress ?? ''
+        this.#options.onCertificateRefused?.({ ...client.credential, listener: 'https', remoteAddress })
+      } else this.#options.onCertificateUsed?.(client.credential)
     }
     if (client.status === 'refused')
       this.#options.log.warn({ reason: client.reason, remote: socket.remoteAddress }, 'client certificate refused')

@@ -17,6 +17,7 @@ const ABOUT: Record<keyof typeof SECTIONS, string> = {
   webhooks: 'Where webhooks may go, how they are retried, and how many go at once.',
   registry: 'Devices, their types, and what the doors know of them.',
   audit: 'The audit trail: how entries become durable, how its end is signed, and when old entries are cut.',
+  posture: 'The nightly security check: when it runs, and from when on something is a weakness.',
   provisioning: 'Certificates, the doors to them, and the two listeners that serve devices and verifiers over HTTP.',
   rotation: 'When device certificates are due for renewal, when they are late, and when what they replaced is revoked.',
   enrolment: 'How devices come in: the pre-provisioning hook, claims, factory CAs, and what EST offers.',

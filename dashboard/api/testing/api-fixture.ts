@@ -29,6 +29,8 @@ import { LocalOperatorDoor } from '../../../provisioning/doors/operator-door.ts'
 import { Claims, signerOf } from '../../../provisioning/doors/claims.ts'
 import { EnrolmentConfigSchema } from '../../../provisioning/doors/config.ts'
 import { FactoryAuthorities } from '../../../provisioning/trust/factory-authorities.ts'
+import { PostureConfigSchema } from '../../../provisioning/posture/config.ts'
+import { Posture } from '../../../provisioning/posture/posture.ts'
 import { EnrolmentTokens } from '../../../provisioning/doors/enrolment-tokens.ts'
 import { RotationConfigSchema } from '../../../provisioning/rotation/config.ts'
 import { ExpiryForecast } from '../../../provisioning/rotation/expiry-forecast.ts'
@@ -94,11 +96,15 @@ export class ApiFixture {
     const factoryAuthorities = new FactoryAuthorities({ ...stores, ...settings, certificates, hasType })
     const by = { authority, certificates, enrolmentTokens, factoryAuthorities, claims, auditTrail }
     const { enrolment } = new Doors({ ...stores, ...settings, ...by, registrar: registry })
+    const posture = new Posture({
+      ...{ ...stores, auditTrail, config: defaultsOf(PostureConfigSchema), rsaBitsMin: 2_048, settings: [], works: false },
+      countDevices: (tenant) => registry.countDevices(tenant),
+    })
     const anomalies = new AnomalyArchive({ ...stores, anomaliesMax: 1_000 })
     const alerts = new Alerts({ ...stores, config: defaultsOf(AlertsConfigSchema) })
     const webhooks = new Webhooks({ ...stores, config: defaultsOf(WebhooksConfigSchema, { allowHttp: true, allowPrivateTargets: true }) })
     const running: Service[] = [
-      auditTrail,
+      auditTrail, posture,
       registry,
       authority,
       certificates,
@@ -114,7 +120,7 @@ export class ApiFixture {
     const operations = { failing: {} as Record<string, string> }
     const services: ApiServices = {
       ...stores,
-      ...{ auditTrail, auditConfig: auditConfig(auditChanges) },
+      ...{ posture, auditTrail, auditConfig: auditConfig(auditChanges) },
       deviceImport: new DeviceImport({ registry, log: silentLogger }),
       operatorDoor: new LocalOperatorDoor({ authority, enrolment }),
       ...{ series, registry, certificates, enrolmentTokens, expiryForecast, claims, factoryAuthorities, anomalies, webRoot },
