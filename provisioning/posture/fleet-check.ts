@@ -36,6 +36,8 @@ export class FleetCheck {
   readonly #options: FleetCheckOptions
   readonly #sources: Sources
   #certificates = 0
+  /** Key ids of CAs with certificates that are still valid. */
+  readonly #issuers = new Set<string>()
 
   private constructor(options: FleetCheckOptions, sources: Sources) {
     this.#options = options
@@ -76,6 +78,7 @@ export class FleetCheck {
     try {
       const facts = factsOf(record, nowMs, rsaBitsMin)
       keys.add(facts)
+      if (facts.isLive) this.#issuers.add(record.issuer)
       return checkCertificate(facts)
     } catch (error) {
       log.error({ serial: record.serial, error: describeError(error) }, 'a certificate on record cannot be read')
@@ -97,9 +100,19 @@ export class FleetCheck {
   async #authorities(): Promise<X509Certificate[]> {
     const published = await this.#sources.authorities.get(AUTHORITY_ID)
     if (published === null) return []
-    const all = (`${published.caPem}\n${published.issuingPem}`.match(CERTIFICATE) ?? []).map((pem) => new X509Certificate(pem))
+    const { caPem, issuers, issuingPem, serverIssuerKeyId } = published
+    // One that was published by an earlier version names no issuers. A retired CA is of no concern once nothing valid is left of it.
+    const used = ((issuers as typeof issuers | undefined) ?? []).filter(
+      ({ keyId }) => keyId === serverIssuerKeyId || this.#issuers.has(keyId),
+    )
+    const chains = certificatesIn([issuingPem, ...used.map(({ chainPem }) => chainPem)].join('\n'))
+    const all = [...chains, ...certificatesIn(caPem).filter((ca) => ca.checkIssued(ca))]
     return [...new Map(all.map((ca) => [ca.fingerprint256, ca])).values()]
   }
+}
+
+function certificatesIn(pem: string): X509Certificate[] {
+  return (pem.match(CERTIFICATE) ?? []).map((one) => new X509Certificate(one))
 }
 
 /** Every document, some at a time. */

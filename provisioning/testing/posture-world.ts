@@ -14,7 +14,7 @@ import { systemClock, type Clock, type Timer } from '../../kernel/time.ts'
 import { CertificateAuthority } from '../ca/authority.ts'
 import { newPrivateKeyPem } from '../ca/ca-key.ts'
 import { publicKeyOf } from '../ca/make-pki.ts'
-import { AUTHORITY_ID, openSigningCollections } from '../ca/signing-requests.ts'
+import { SigningDesk } from '../ca/signing-desk.ts'
 import { Certificates, type StoredCertificate } from '../certificates.ts'
 import { issueCertificate } from '../doors/issue-certificate.ts'
 import type { RiskySetting } from '../posture/checks.ts'
@@ -84,8 +84,8 @@ export async function openPosture(t: TestContext, changes: Partial<PostureConfig
   const certificates = new Certificates(common)
   await authority.start()
   await certificates.start()
-  const { authorities } = await openSigningCollections(documents)
-  await authorities.put(AUTHORITY_ID, { caPem: authority.caPem, issuingPem: authority.issuing.toString() })
+  const desk = new SigningDesk({ ...common, authority, config: testConfig() })
+  await desk.start()
   const records = await documents.collection<CertificateRecord>({ name: CERTIFICATES_COLLECTION, indexes: [] })
   const settings: RiskySetting[] = []
   const acts: AuditedAct[] = []
@@ -102,6 +102,7 @@ export async function openPosture(t: TestContext, changes: Partial<PostureConfig
   await posture.start()
   t.after(async () => {
     await posture.stop()
+    await desk.stop()
     await certificates.stop()
     await authority.stop()
     await stores.close()
