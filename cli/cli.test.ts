@@ -29,6 +29,14 @@ function run(args: readonly string[], env: Record<string, string> = {}): Promise
   })
 }
 
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
 const firstLine = (text: string): string => text.split('\n')[0] ?? ''
 
 let firstStoredMs = 0
@@ -59,7 +67,8 @@ test('the help of every command says what it does, with an example', async () =>
   const { stdout, code } = await run(['--help'])
   assert.equal(code, 0)
   const commands = [...stdout.matchAll(/^ {2}([a-z-]+) .*$/gm)].map((match) => match[1] as string).filter((name) => name !== 'help')
-  assert.deepEqual(commands, ['start', 'provision', 'revoke', 'simulate', 'replay', 'score', 'verify', 'migrate', 'bench', 'doctor'])
+  const expected = ['start', 'provision', 'revoke', 'import', 'simulate', 'replay', 'score', 'verify', 'migrate', 'bench', 'doctor']
+  for (const name of expected) assert.ok(commands.includes(name), name)
   const all = [...commands.filter((name) => name !== 'provision' && name !== 'verify').map((name) => [name]), ['provision', 'device'], ['verify', 'ledger']]
   const helps = await Promise.all(all.map((command) => run([...command, '--help'])))
   for (const [i, command] of all.entries()) {
@@ -67,6 +76,20 @@ test('the help of every command says what it does, with an example', async () =>
     assert.equal(exit, 0)
     assert.match(text, new RegExp(`Examples?:\\n[^]*fleetpulse ${command.join(' ')}`))
     assert.match(text, /--json/, command.join(' '))
+  }
+})
+
+test('a first start with a named PKI port makes its CAs, whose certificates say that address', async () => {
+  const port = await freePort()
+  const other = new PlatformProcess({ FLEETPULSE_PKI_HTTP_PORT: String(port) })
+  try {
+    const { pki } = await other.start()
+    assert.equal(new URL(pki ?? '').port, String(port))
+    const issuing = new X509Certificate(readFileSync(join(other.data, 'pki', 'issuing.crt')))
+    assert.ok(issuing.toString().length > 0)
+    assert.match(Buffer.from(issuing.raw).toString('latin1'), new RegExp(`http://[^/]+:${port}/crl/`))
+  } finally {
+    await other.remove()
   }
 })
 

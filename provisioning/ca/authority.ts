@@ -5,6 +5,7 @@ import type { Logger } from '../../kernel/log.ts'
 import type { Service } from '../../kernel/service.ts'
 import { every, type Clock, type Timer } from '../../kernel/time.ts'
 import { daysMs, type ProvisioningConfig } from '../config.ts'
+import { pkiOrigin } from '../pki-origin.ts'
 import { encodeCrl, type CrlContent } from './crl.ts'
 import {
   claimExtensions,
@@ -258,14 +259,14 @@ export class CertificateAuthority implements Service, ServerSigner {
   }
 
   #profile(): CaProfile {
-    const { config, pkiUrl } = this.#options
+    const { config } = this.#options
     return {
       backdateMs: config.backdateMs,
       rootLifetimeMs: daysMs(config.rootLifetimeDays),
       issuingLifetimeMs: daysMs(config.issuingLifetimeDays),
       rootCrlLifetimeMs: daysMs(config.rootCrlLifetimeDays),
       // On a first start nothing listens yet: with port 0 the address is not known.
-      rootCrlUrl: config.pkiUrl === '' && config.pkiHttpPort === 0 ? undefined : (rootId) => `${pkiUrl()}${crlPath(rootId)}`,
+      rootCrlUrl: config.pkiUrl === '' && config.pkiHttpPort === 0 ? undefined : (rootId) => `${pkiOrigin(config)}${crlPath(rootId)}`,
     }
   }
 

@@ -5,6 +5,7 @@ import type { Service } from '../../kernel/service.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { CertificateAuthority } from '../ca/authority.ts'
 import type { ProvisioningConfig } from '../config.ts'
+import { pkiOrigin } from '../pki-origin.ts'
 import { crlPath, deltaCrlPath, issuerPath } from '../ca/extensions.ts'
 import type { IssuingCa } from '../ca/issuing-ca.ts'
 import { closeWithin, listenPlainly, trackSockets } from '../https/listener.ts'
@@ -56,10 +57,7 @@ export class PkiHttp implements Service {
 
   /** The origin that goes into certificates, without a slash at its end: as configured, or by our first name and the bound port. */
   get publicUrl(): string {
-    const { pkiUrl, pkiHttpPort, serverNames } = this.#options.config
-    if (pkiUrl !== '') return pkiUrl.replace(/\/+$/, '')
-    const host = serverNames.find((name) => !name.startsWith('*')) ?? 'localhost'
-    return `http://${host.includes(':') ? `[${host}]` : host}:${this.port === 0 ? pkiHttpPort : this.port}`
+    return pkiOrigin(this.#options.config, this.port)
   }
 
   #build(): FastifyInstance {
