@@ -18,6 +18,8 @@ import type { Random } from '../kernel/random.ts'
 import type { Clock } from '../kernel/time.ts'
 import type { TlsMaterial } from '../kernel/tls.ts'
 import type { ReadingsWorker } from '../processing/readings-worker.ts'
+import type { AuthorityDesk } from '../provisioning/ca/authority-desk.ts'
+import type { AuthorityOrders } from '../provisioning/ca/authority-orders.ts'
 import type { CertificateAuthority } from '../provisioning/ca/authority.ts'
 import type { Certificates } from '../provisioning/certificates.ts'
 import type { DeviceHttps } from '../provisioning/https/device-https.ts'
@@ -60,6 +62,8 @@ export interface Parts {
   pkiHttp: PkiHttp
   serverCertificate: ServerCertificate
   signingDesk: SigningDesk
+  authorityDesk: AuthorityDesk
+  authorityOrders: AuthorityOrders
   enrolmentTokens: EnrolmentTokens
   enrolment: Enrolment
   operatorDesk: OperatorDesk

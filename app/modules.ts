@@ -19,6 +19,8 @@ import type { ProcessingConfig } from '../processing/config.ts'
 import { ReadingsWorker } from '../processing/readings-worker.ts'
 import { WindowOperator } from '../processing/windows/window-operator.ts'
 import { openAdminToken } from '../provisioning/admin-token.ts'
+import { AuthorityDesk } from '../provisioning/ca/authority-desk.ts'
+import { AuthorityOrders } from '../provisioning/ca/authority-orders.ts'
 import { CertificateAuthority } from '../provisioning/ca/authority.ts'
 import { Certificates } from '../provisioning/certificates.ts'
 import { DeviceHttps } from '../provisioning/https/device-https.ts'
@@ -129,6 +131,16 @@ export const MODULES: ModuleTable = {
     targets: ['registry'],
     needs: ['documents', 'authority', 'pkiHttp'],
     build: (context, parts) => new SigningDesk({ ...context, ...parts, config: context.config.provisioning }),
+  },
+  authorityDesk: {
+    targets: ['registry'],
+    needs: ['documents', 'authority', 'certificates'],
+    build: (context, parts) => new AuthorityDesk({ ...context, ...parts, config: context.config.provisioning }),
+  },
+  authorityOrders: {
+    targets: [],
+    needs: ['documents'],
+    build: (context, parts) => new AuthorityOrders({ ...context, ...parts, config: context.config.provisioning }),
   },
   remoteAuthority: {
     targets: ['edge'],
@@ -368,6 +380,7 @@ export const MODULES: ModuleTable = {
       'auditTrail',
       'registry',
       'certificates',
+      'authorityOrders',
       'enrolmentTokens',
       'expiryForecast',
       'claims',

@@ -12,6 +12,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   replay: async () => (await import('./replay.ts')).replayCommand(),
   score: async () => (await import('./score.ts')).scoreCommand(),
   verify: async () => (await import('./verify.ts')).verifyCommand(),
+  ca: async () => (await import('./ca.ts')).caCommand(),
   migrate: async () => (await import('./migrate.ts')).migrateCommand(),
   bench: async () => (await import('./bench.ts')).benchCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),

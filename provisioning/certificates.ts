@@ -259,6 +259,16 @@ export class Certificates implements Service {
     }
   }
 
+  /** How many that a CA signed are neither revoked nor expired; `issuer`: its key id. Over all tenants. */
+  async countValid(issuer: string, nowMs: number): Promise<number> {
+    return this.#opened().count(validBy(issuer, nowMs))
+  }
+
+  /** Some of those, of whichever tenants. */
+  async validBy(issuer: string, nowMs: number, limit: number): Promise<StoredCertificate[]> {
+    return this.#opened().find(validBy(issuer, nowMs), { limit })
+  }
+
   /** What the CRL of a CA lists: revoked, and not yet expired at `nowMs` for longer than `graceMs`. `issuer`: its key id. RFC 5280 §5 */
   async revoked(issuer: string, nowMs: number, graceMs: number): Promise<CrlEntry[]> {
     const records = await this.#opened().find({ issuer, state: 'revoked', notAfter: { $gte: nowMs - graceMs } })
@@ -327,6 +337,10 @@ async function nameIssuers(collection: Collection<CertificateRecord>): Promise<v
     for (const { _id, pem } of nameless) await collection.update(_id, { $set: { issuer: issuerKeyIdOf(pem) ?? '' } })
     if (nameless.length < NAMELESS_PAGE) return
   }
+}
+
+function validBy(issuer: string, nowMs: number): Filter {
+  return { issuer, state: 'valid', notAfter: { $gt: nowMs } }
 }
 
 function isReason(text: string): text is CrlReason {

@@ -68,6 +68,7 @@ export const MOVE_RULES: Readonly<Record<string, MoveRule>> = {
   authorities: { stays: 'is published anew from the folder pki' },
   'signing-requests': { stays: PROCESSES },
   'operator-requests': { stays: PROCESSES },
+  'authority-orders': { stays: 'is answered at once or not at all' },
   ...Object.fromEntries(
     ['sessions', 'retained', 'incoming', 'wills', 'queues', 'edges', 'seats'].map((name) => [`lab-${name}`, { stays: LAB }]),
   ),

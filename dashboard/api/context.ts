@@ -14,6 +14,7 @@ import type { Logger } from '../../kernel/log.ts'
 import type { Metrics } from '../../kernel/metrics.ts'
 import type { Secret } from '../../kernel/secret.ts'
 import type { Clock } from '../../kernel/time.ts'
+import type { AuthorityOrders } from '../../provisioning/ca/authority-orders.ts'
 import type { Certificates } from '../../provisioning/certificates.ts'
 import type { CrlImport } from '../../provisioning/revocation/crl-import.ts'
 import type { OperatorDoor } from '../../provisioning/doors/operator-door.ts'
@@ -56,6 +57,7 @@ export interface ApiServices {
   webhooks: WebhookService
   anomalies: AnomalyArchive
   certificates: Certificates
+  authorityOrders: AuthorityOrders
   crlImport: CrlImport
   enrolmentTokens: EnrolmentTokens
   expiryForecast: ExpiryForecast

@@ -19,6 +19,7 @@ import { problemHandler, ProblemSchema, sendProblem } from './problem.ts'
 import { validatorCompiler } from './validation.ts'
 import { alertRoutes } from './routes/alerts.ts'
 import { anomalyRoutes } from './routes/anomalies.ts'
+import { authorityRoutes } from './routes/authorities.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { certificateForecastRoutes } from './routes/certificate-forecast.ts'
 import { certificateRoutes } from './routes/certificates.ts'
@@ -182,6 +183,7 @@ async function apiRoutes(api: Api, { context, principals, audit }: ApiParts): Pr
   factoryAuthorityRoutes(api, context)
   findingRoutes(api, context)
   webhookRoutes(api, context)
+  authorityRoutes(api, context)
   certificateRoutes(api, context)
   crlImportRoutes(api, context)
   certificateForecastRoutes(api, context)

@@ -7,7 +7,7 @@ import type { AuthorityWorkshop } from './authority-workshop.ts'
 import type { CertificateAuthority } from './authority.ts'
 import { checkImport, type CheckedImport } from './check-import.ts'
 import { encodeCaRequest } from './ca-request.ts'
-import { currentOf, isLive } from './issuing-ca.ts'
+import { currentOf, isLive, type IssuingCa } from './issuing-ca.ts'
 import { caName, signIssuing } from './make-pki.ts'
 import { nextId, writeRegister, type Register } from './register.ts'
 import { withCrl, withNewCrl } from './root-crl-renewal.ts'
@@ -107,18 +107,16 @@ export class AuthorityChanges {
   retire(id: string, reason: CrlReason): Promise<void> {
     return this.#authority.change(async (workshop) => {
       const { pki, nowMs } = workshop
-      const ca = pki.issuers.find((candidate) => candidate.id === id)
-      if (ca === undefined) throw new NotFoundError(`There is no issuing CA "${id.slice(0, 64)}".`)
+      const ca = retirable(pki.issuers, id, nowMs)
       if (ca.retired !== null) return
-      const others = pki.issuers.filter((other) => other.id !== id)
-      if (isLive(ca, nowMs) && (currentOf(pki.issuers, nowMs)?.id === id || currentOf(others, nowMs) === undefined)) {
-        throw new ConflictError(`${id} signs the certificates of now and cannot be retired.`, {
-          remedy: 'Make another one first (`fleetpulse ca roll` or `ca import`), and wait until it signs.',
-        })
-      }
       const issuers = pki.register.issuers.map((entry) => (entry.id === id ? { ...entry, retired: { atMs: nowMs, reason } } : entry))
       await writeRegister(pki.folder, await withNewCrl(workshop, ca.root, { ...pki.register, issuers }))
     })
+  }
+
+  /** Throws as `retire` would. */
+  checkRetirable(id: string, nowMs: number): IssuingCa {
+    return retirable(this.#authority.issuers, id, nowMs)
   }
 
   /** A CRL of a root whose key is elsewhere; PEM or DER in base64. Throws InvalidInputError, ConflictError. */
@@ -141,6 +139,17 @@ export class AuthorityChanges {
       return { root: root.id, number: crl.number }
     })
   }
+}
+
+function retirable(issuers: readonly IssuingCa[], id: string, nowMs: number): IssuingCa {
+  const ca = issuers.find((candidate) => candidate.id === id)
+  if (ca === undefined) throw new NotFoundError(`There is no issuing CA "${id.slice(0, 64)}".`)
+  if (ca.retired === null && isLive(ca, nowMs) && currentOf(issuers, nowMs)?.id === id) {
+    throw new ConflictError(`${id} signs the certificates of now and cannot be retired.`, {
+      remedy: 'Make another one first (`fleetpulse ca roll` or `ca import`), and wait until it signs.',
+    })
+  }
+  return ca
 }
 
 function findRootOf(content: string, roots: AuthorityWorkshop['pki']['roots']) {

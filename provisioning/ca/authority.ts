@@ -22,7 +22,7 @@ import { loadPki, type Pki } from './load-pki.ts'
 import { PKI_FILES, type CaProfile } from './make-pki.ts'
 import { openPki, trustedOf, trustPem, writeTrust } from './pki-folder.ts'
 import { checkDeviceNames, checkProfile, deviceProfile, serverProfile } from './profile.ts'
-import { readRegister } from './register.ts'
+import { readRegister, type Register } from './register.ts'
 import { isRootCrlDue, renewRootCrls } from './root-crl-renewal.ts'
 import type { ServerSigner } from './server-signer.ts'
 import type { AuthorityWorkshop } from './authority-workshop.ts'
@@ -95,6 +95,10 @@ export class CertificateAuthority implements Service, ServerSigner {
     await opened?.keys.close()
   }
 
+  /** Which CAs there are, where their keys lie, and what waits for a certificate. */
+  get register(): Register {
+    return this.#pki.register
+  }
   /** Trust anchors, oldest first. */
   get roots(): readonly RootCa[] {
     return this.#pki.roots

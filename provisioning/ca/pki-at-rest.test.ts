@@ -10,6 +10,7 @@ import type { ProvisioningConfig } from '../config.ts'
 import { temporaryFolder, testConfig } from '../testing/station.ts'
 import { CertificateAuthority } from './authority.ts'
 import { newPrivateKeyPem } from './ca-key.ts'
+import { changePassphrase } from './change-passphrase.ts'
 import { publicKeyOf } from './make-pki.ts'
 
 const folders: string[] = []
@@ -139,4 +140,24 @@ test('a damaged register is named, and nothing is overwritten', async () => {
     await assert.rejects(open(dataDir), (error: unknown) => error instanceof StoreError && says.test(error.message))
     assert.equal(await readFile(path, 'utf8'), content)
   }
+})
+
+test('the passphrase is changed while nothing runs: from the own file to one that is configured, to another, and back', async () => {
+  const dataDir = await newFolder()
+  const keyId = (await open(dataDir)).current.keyId
+  const change = (oldPassphrase: string, caPassphrase: string): Promise<string[]> =>
+    changePassphrase({ dataDir, oldPassphrase, config: testConfig({ caPassphrase }), log: silentLogger })
+  await assert.rejects(change('', ''), /the new passphrase is the old one/)
+  assert.deepEqual(await change('', 'first'), ['root', 'issuing'])
+  assert.deepEqual(await readdir(dataDir), ['pki'])
+  await worksAs(await open(dataDir, { caPassphrase: 'first' }), keyId)
+  await assert.rejects(change('wrong', 'second'), /from FLEETPULSE_CA_OLD_PASSPHRASE does not open/)
+  // Cut short after one of the two keys.
+  const before = await keyOf(dataDir, 'issuing.key')
+  await change('first', 'second')
+  await writeFile(join(dataDir, 'pki/issuing.key'), before)
+  assert.deepEqual(await change('first', 'second'), ['issuing'])
+  await worksAs(await open(dataDir, { caPassphrase: 'second' }), keyId)
+  await change('second', '')
+  await worksAs(await open(dataDir), keyId)
 })

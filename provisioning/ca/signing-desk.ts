@@ -3,6 +3,7 @@ import type { Logger } from '../../kernel/log.ts'
 import type { Service } from '../../kernel/service.ts'
 import { every, sleep, type Clock, type Timer } from '../../kernel/time.ts'
 import type { Collection, Documents } from '../../storage/documents/documents.ts'
+import { factsOf } from './authority-view.ts'
 import type { CertificateAuthority } from './authority.ts'
 import type { ProvisioningConfig } from '../config.ts'
 import { AUTHORITY_ID, openSigningCollections, type PublishedAuthority, type SigningRequest } from './signing-requests.ts'
@@ -91,6 +92,8 @@ function published(authority: CertificateAuthority): PublishedAuthority {
     serverIssuerKeyId,
     issuers: [...knownIssuers].map(([keyId, { chainPem }]) => ({ keyId, chainPem })),
     clientIssuersPem: clientIssuersPem ?? null,
+    authorities: factsOf(authority),
+    requests: authority.register.requests.map(({ id, requestedAtMs }) => ({ id, requestedAt: requestedAtMs })),
   }
 }
 

@@ -1,3 +1,4 @@
+import type { AuthorityFacts, AuthorityRequest } from './authority-view.ts'
 import type { Collection, Documents } from '../../storage/documents/documents.ts'
 
 /** What an edge asks of the registry's process. */
@@ -21,6 +22,9 @@ export interface PublishedAuthority {
   serverIssuerKeyId: string
   issuers: { keyId: string; chainPem: string }[]
   clientIssuersPem: string | null
+  /** What operators see of them. */
+  authorities: AuthorityFacts[]
+  requests: AuthorityRequest[]
 }
 
 export const AUTHORITY_ID = 'issuing'

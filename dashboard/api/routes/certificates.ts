@@ -7,6 +7,7 @@ import { problemResponses } from '../problem.ts'
 
 const CertificateSchema = Type.Object({
   serial: Type.String({ description: 'upper-case hex, as openssl prints it' }),
+  issuer: Type.String({ description: 'key id of the CA that signed it (certificates/authorities); with the serial it names one certificate' }),
   device: Type.String(),
   state: Type.Union([Type.Literal('valid'), Type.Literal('revoked')]),
   notBefore: Type.Integer(),
@@ -70,6 +71,6 @@ export function certificateRoutes(api: Api, context: RouteContext): void {
 }
 
 function viewOf(certificate: StoredCertificate) {
-  const { serial, device, state, notBefore, notAfter, issuedAt, revokedAt, reason, door, pem } = certificate
-  return { serial, device, state, notBefore, notAfter, issuedAt, revokedAt, reason, door, pem }
+  const { serial, issuer, device, state, notBefore, notAfter, issuedAt, revokedAt, reason, door, pem } = certificate
+  return { serial, issuer, device, state, notBefore, notAfter, issuedAt, revokedAt, reason, door, pem }
 }

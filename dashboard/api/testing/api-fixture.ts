@@ -20,7 +20,10 @@ import { compileSchema } from '../../../kernel/schema.ts'
 import { Secret } from '../../../kernel/secret.ts'
 import type { Service } from '../../../kernel/service.ts'
 import { systemClock } from '../../../kernel/time.ts'
+import { AuthorityDesk } from '../../../provisioning/ca/authority-desk.ts'
+import { AuthorityOrders } from '../../../provisioning/ca/authority-orders.ts'
 import { CertificateAuthority } from '../../../provisioning/ca/authority.ts'
+import { SigningDesk } from '../../../provisioning/ca/signing-desk.ts'
 import { Certificates } from '../../../provisioning/certificates.ts'
 import { ProvisioningConfigSchema } from '../../../provisioning/config.ts'
 import { CrlImport, type CrlAuthorities } from '../../../provisioning/revocation/crl-import.ts'
@@ -83,11 +86,14 @@ export class ApiFixture {
     await eventLog.ensureTopics(topics.map((topic) => ({ topic, partitions: 1, retentionBytes: 0, retentionMs: 0 })))
     const series = await openStore(join(folder, 'series'))
     const stores = { ...common, documents, eventLog }
-    const provisioning = defaultsOf(ProvisioningConfigSchema)
+    const provisioning = defaultsOf(ProvisioningConfigSchema, { crossOverDelayMs: 0, signingPollMs: 10 })
     const auditTrail = new Trail(stores)
     const registry = new Registry({ ...stores, auditTrail })
     const authority = new CertificateAuthority({ ...common, dataDir: folder, config: provisioning, pkiUrl: () => 'http://localhost' })
     const certificates = new Certificates({ ...stores, auditTrail })
+    const signingDesk = new SigningDesk({ ...stores, authority, config: provisioning })
+    const authorityDesk = new AuthorityDesk({ ...stores, authority, certificates, config: provisioning })
+    const authorityOrders = new AuthorityOrders({ ...stores, config: provisioning })
     const enrolmentTokens = new EnrolmentTokens({ ...stores, registrar: registry, config: provisioning })
     const expiryForecast = new ExpiryForecast({ ...stores, config: defaultsOf(RotationConfigSchema) })
     const settings = { config: provisioning, enrolmentConfig: defaultsOf(EnrolmentConfigSchema) }
@@ -103,11 +109,13 @@ export class ApiFixture {
     const anomalies = new AnomalyArchive({ ...stores, anomaliesMax: 1_000 })
     const alerts = new Alerts({ ...stores, config: defaultsOf(AlertsConfigSchema) })
     const webhooks = new Webhooks({ ...stores, config: defaultsOf(WebhooksConfigSchema, { allowHttp: true, allowPrivateTargets: true }) })
+    const desks = [signingDesk, authorityDesk, authorityOrders]
     const running: Service[] = [
       auditTrail, posture,
       registry,
       authority,
       certificates,
+      ...desks,
       enrolmentTokens,
       expiryForecast,
       claims,
@@ -123,7 +131,7 @@ export class ApiFixture {
       ...{ posture, auditTrail, auditConfig: auditConfig(auditChanges) },
       deviceImport: new DeviceImport({ registry, log: silentLogger }),
       operatorDoor: new LocalOperatorDoor({ authority, enrolment }),
-      ...{ series, registry, certificates, enrolmentTokens, expiryForecast, claims, factoryAuthorities, anomalies, webRoot },
+      ...{ series, registry, authorityOrders, certificates, enrolmentTokens, expiryForecast, claims, factoryAuthorities, anomalies, webRoot },
       crlImport: new CrlImport({ ...common, certificates, config: provisioning, authorities: ownAuthorities(authority, certificates) }),
       config: defaultsOf(ApiConfigSchema, { port: 0, ...changes }),
       adminToken: new Secret(TOKEN),

@@ -28,7 +28,11 @@ const RANDOM_BYTES = 32
  * The passphrase as configured (`caPassphrase`, else `caPassphraseFile`), else the file of the data folder; with `make`, that file is
  * made when it is not there. Throws StoreError naming what is missing.
  */
-export async function findPassphrase(config: ProvisioningConfig, dataDir: string, options: { make: boolean }): Promise<Passphrase> {
+export async function findPassphrase(
+  config: Pick<ProvisioningConfig, 'caPassphrase' | 'caPassphraseFile'>,
+  dataDir: string,
+  options: { make: boolean },
+): Promise<Passphrase> {
   if (config.caPassphrase !== '') {
     return { secret: new Secret(config.caPassphrase), iterations: ITERATIONS_OF_PEOPLE, source: 'FLEETPULSE_CA_PASSPHRASE' }
   }
