@@ -70,8 +70,8 @@ test('CAs are listed, a new one takes over, and the old one is retired when nobo
     items: { action: string; actor: string; subject: { kind: string; id: string } }[]
   }>()
   for (const [action, id] of [
-    ['authority.roll', 'issuing-2'],
-    ['authority.retire', 'issuing'],
+    ['certificate.authority-roll', 'issuing-2'],
+    ['certificate.authority-retire', 'issuing'],
   ]) {
     assert.ok(
       trail.some((entry) => entry.action === action && entry.subject.id === id && entry.actor.startsWith('user:')),

@@ -51,7 +51,7 @@ const ReasonSchema = Type.Unsafe<CrlReason>({ type: 'string', enum: Object.keys(
 export function authorityRoutes(api: Api, context: RouteContext): void {
   const place: Place = async (request, order) => {
     const { id: who } = context.allow(request, 'write', 'authorities')
-    context.tell(request, { action: `authority.${order.kind}`, ...('id' in order ? { subject: { kind: 'authority', id: order.id } } : {}) })
+    context.tell(request, { action: `certificate.authority-${order.kind}`, ...('id' in order ? { subject: { kind: 'authority', id: order.id } } : {}) })
     const outcome = await context.authorityOrders.place(order, `user:${who}`)
     const { csrPem: _csrPem, ...after } = outcome
     context.tell(request, { subject: { kind: 'authority', id: outcome.id }, after })
