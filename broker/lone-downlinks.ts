@@ -2,8 +2,8 @@ import { DOWNLINK, DOWNLINKS_CANCELLED, type Downlink, type DownlinksCancelled }
 import { TOPICS } from '../contracts/topics.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Clock } from '../kernel/time.ts'
-import type { Consumer, EventLog, LogRecord } from '../storage/event-log/event-log.ts'
-import { TopicFollower } from '../storage/event-log/topic-follower.ts'
+import type { EventLog, LogRecord } from '../storage/event-log/event-log.ts'
+import { committing, oneByOne, TopicFollower } from '../storage/event-log/topic-follower.ts'
 import { cancellationOf, downlinkOf } from './downlink-record.ts'
 import type { EdgesConfig } from './edges/config.ts'
 import type { LogPlace } from './persistence/log-place.ts'
@@ -44,7 +44,7 @@ export class LoneDownlinks {
       recordsMax: config.followRecordsMax,
       retryMs: config.followRetryMs,
       waitMs: () => config.followWaitMs,
-      onRecords: (records, consumer, signal) => this.#handle(records, consumer, signal),
+      onRecords: committing(oneByOne((record) => this.#note(record))),
     })
     this.#follower.run()
   }
@@ -54,20 +54,9 @@ export class LoneDownlinks {
     this.#follower = undefined
   }
 
-  /** Offsets are committed when all of it is delivered or queued; what fails is polled again. */
-  async #handle(records: readonly LogRecord[], consumer: Consumer, signal: AbortSignal): Promise<void> {
-    if (records.length === 0) return
-    try {
-      for (const record of records) {
-        if (signal.aborted) return
-        if (record.schema === DOWNLINK) await this.#deliver(record)
-        else if (record.schema === DOWNLINKS_CANCELLED) await this.#cancel(record)
-      }
-      await consumer.commit(new Map(records.map((record) => [record.partition, record.offset + 1])))
-    } catch (error) {
-      if (!signal.aborted) for (const record of records.toReversed()) consumer.seek(record.partition, record.offset)
-      throw error
-    }
+  async #note(record: LogRecord): Promise<void> {
+    if (record.schema === DOWNLINK) await this.#deliver(record)
+    else if (record.schema === DOWNLINKS_CANCELLED) await this.#cancel(record)
   }
 
   async #deliver(record: LogRecord): Promise<void> {

@@ -4,10 +4,10 @@ import { utf8Text } from '../kernel/bytes.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Service } from '../kernel/service.ts'
 import type { Clock } from '../kernel/time.ts'
-import type { Consumer, EventLog, LogRecord } from '../storage/event-log/event-log.ts'
+import type { EventLog, LogRecord } from '../storage/event-log/event-log.ts'
 import { registryConfig, type RegistryConfig } from './config.ts'
 import type { Registry } from './registry.ts'
-import { TopicFollower } from '../storage/event-log/topic-follower.ts'
+import { committing, oneByOne, TopicFollower } from '../storage/event-log/topic-follower.ts'
 
 const GROUP = 'registry'
 
@@ -57,25 +57,10 @@ export class Activation implements Service {
       recordsMax: this.#config.pollRecordsMax,
       retryMs: this.#config.retryMs,
       waitMs: () => this.#config.pollWaitMs,
-      onRecords: (records, consumer, signal) => this.#noteAll(records, consumer, signal),
+      onRecords: committing(oneByOne((record) => this.#note(record))),
     })
     follower.run()
     return follower
-  }
-
-  /** Offsets are committed after all of it is noted; what fails is polled again. */
-  async #noteAll(records: readonly LogRecord[], consumer: Consumer, signal: AbortSignal): Promise<void> {
-    if (records.length === 0) return
-    try {
-      for (const record of records) {
-        if (signal.aborted) return
-        await this.#note(record)
-      }
-      await consumer.commit(new Map(records.map((record) => [record.partition, record.offset + 1])))
-    } catch (error) {
-      if (!signal.aborted) for (const record of records.toReversed()) consumer.seek(record.partition, record.offset)
-      throw error
-    }
   }
 
   async #note(record: LogRecord): Promise<void> {

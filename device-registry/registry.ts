@@ -282,7 +282,7 @@ export class Registry implements Service, DeviceRegistrar {
     const unaudited = this.#options.auditTrail === undefined ? [] : [step.step]
     const result = await devices.insert(deviceKey(tenant, id), { ...device, history: [step], unaudited, announced: false, revision: 1 })
     if (result.status === 'conflict') return undefined
-    this.#options.log.info({ audit: 'device-registered', tenant, device: id, type, by }, 'device registered')
+    this.#options.log.debug({ audit: 'device-registered', tenant, device: id, type, by }, 'device registered')
     await announcements.device(result.document, step)
     return result.document
   }
@@ -306,7 +306,7 @@ export class Registry implements Service, DeviceRegistrar {
     if (step !== undefined) {
       const { tenant, id } = found
       const { from, to, by, why } = step
-      this.#options.log.info({ audit: 'device-state', tenant, device: id, from, to, by, why }, 'device changed state')
+      this.#options.log.debug({ audit: 'device-state', tenant, device: id, from, to, by, why }, 'device changed state')
     }
     await announcements.device(result.document, step)
     return result.document

@@ -137,7 +137,7 @@ export class Certificates implements Service {
     })
     if (result.status !== 'written') throw new InternalError(`the random serial ${signed.serial} exists already`)
     this.#issuedTotal.inc({ door })
-    this.#options.log.info({ tenant, device, serial: signed.serial, door }, 'certificate issued')
+    this.#options.log.debug({ tenant, device, serial: signed.serial, door }, 'certificate issued')
     return result.document
   }
 

@@ -85,7 +85,7 @@ export class Trail implements Service, AuditTrail {
     }
     auditScope.getStore()?.recorded.add(nounOf(entry.action))
     this.#entriesTotal.inc({ outcome: entry.outcome })
-    log.info({ audit: entry.action, tenant: entry.tenant, subject: entry.subject, actor: entry.actor, outcome: entry.outcome }, 'audited')
+    log.debug({ audit: entry.action, tenant: entry.tenant, subject: entry.subject, actor: entry.actor, outcome: entry.outcome }, 'audited')
   }
 
   /** Newest first; `next` is `before` of the next page. */

@@ -112,7 +112,7 @@ export class EnrolmentTokens implements Service {
     const expiresAt = nowMs + this.#options.config.tokenLifetimeMs
     await collection.put(hashOf(token), { tenant, device: deviceId, createdAt: nowMs, expiresAt, usedAt: null, by })
     this.#stored++
-    this.#options.log.info({ tenant, device: deviceId, by, expiresAt }, 'enrolment token created')
+    this.#options.log.debug({ tenant, device: deviceId, by, expiresAt }, 'enrolment token created')
     return { token, expiresAt }
   }
 

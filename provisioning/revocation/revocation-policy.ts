@@ -7,8 +7,8 @@ import type { Logger } from '../../kernel/log.ts'
 import { compileSchema } from '../../kernel/schema.ts'
 import type { Service } from '../../kernel/service.ts'
 import type { Clock } from '../../kernel/time.ts'
-import type { Consumer, EventLog, LogRecord } from '../../storage/event-log/event-log.ts'
-import { TopicFollower } from '../../storage/event-log/topic-follower.ts'
+import type { EventLog, LogRecord } from '../../storage/event-log/event-log.ts'
+import { committing, oneByOne, TopicFollower } from '../../storage/event-log/topic-follower.ts'
 import type { Certificates } from '../certificates.ts'
 import type { ProvisioningConfig } from '../config.ts'
 import { readRule, ruleFor, type RevocationRule } from './revocation-rules.ts'
@@ -57,7 +57,7 @@ export class RevocationPolicy implements Service {
       recordsMax: RECORDS_MAX,
       retryMs: RETRY_MS,
       waitMs: () => WAIT_MS,
-      onRecords: (records, consumer, signal) => this.#noteAll(records, consumer, signal),
+      onRecords: committing(oneByOne((record) => this.#note(record))),
     })
     this.#follower.run()
   }
@@ -65,20 +65,6 @@ export class RevocationPolicy implements Service {
   async stop(): Promise<void> {
     await this.#follower?.stop()
     this.#follower = undefined
-  }
-
-  async #noteAll(records: readonly LogRecord[], consumer: Consumer, signal: AbortSignal): Promise<void> {
-    if (records.length === 0) return
-    try {
-      for (const record of records) {
-        if (signal.aborted) return
-        await this.#note(record)
-      }
-      await consumer.commit(new Map(records.map((record) => [record.partition, record.offset + 1])))
-    } catch (error) {
-      if (!signal.aborted) for (const record of records.toReversed()) consumer.seek(record.partition, record.offset)
-      throw error
-    }
   }
 
   async #note(record: LogRecord): Promise<void> {

@@ -5,8 +5,8 @@ import { utf8Text } from '../../kernel/bytes.ts'
 import type { Logger } from '../../kernel/log.ts'
 import type { Service } from '../../kernel/service.ts'
 import type { Clock } from '../../kernel/time.ts'
-import type { Consumer, EventLog, LogRecord } from '../../storage/event-log/event-log.ts'
-import { TopicFollower } from '../../storage/event-log/topic-follower.ts'
+import type { EventLog, LogRecord } from '../../storage/event-log/event-log.ts'
+import { committing, TopicFollower } from '../../storage/event-log/topic-follower.ts'
 import type { RotationConfig } from './config.ts'
 import type { RenewalDesk } from './renewal-desk.ts'
 import type { Rotation } from './rotation.ts'
@@ -44,7 +44,7 @@ export class RotationFollower implements Service {
       recordsMax: config.pollRecordsMax,
       retryMs: config.retryMs,
       waitMs: () => config.pollWaitMs,
-      onRecords: (records, consumer, signal) => this.#noteAll(records, consumer, signal),
+      onRecords: committing((records, signal) => this.#noteAll(records, signal)),
     })
     this.#follower.run()
   }
@@ -54,19 +54,12 @@ export class RotationFollower implements Service {
     this.#follower = undefined
   }
 
-  async #noteAll(records: readonly LogRecord[], consumer: Consumer, signal: AbortSignal): Promise<void> {
-    if (records.length === 0) return
-    try {
-      // Records of one device in their order, of several beside each other: they share the store's commits.
-      const results = await Promise.allSettled([...grouped(records).values()].map((own) => this.#noteInOrder(own, signal)))
-      const failed = results.find((result) => result.status === 'rejected')
-      if (failed !== undefined) throw failed.reason
-      if (signal.aborted) return
-      await consumer.commit(new Map(records.map((record) => [record.partition, record.offset + 1])))
-    } catch (error) {
-      if (!signal.aborted) for (const record of records.toReversed()) consumer.seek(record.partition, record.offset)
-      throw error
-    }
+  /** Records of one device in their order, of several beside each other: they share the store's commits. */
+  async #noteAll(records: readonly LogRecord[], signal: AbortSignal): Promise<boolean> {
+    const results = await Promise.allSettled([...grouped(records).values()].map((own) => this.#noteInOrder(own, signal)))
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
+    return !signal.aborted
   }
 
   async #noteInOrder(records: readonly LogRecord[], signal: AbortSignal): Promise<void> {

@@ -17,6 +17,36 @@ export interface TopicFollowerOptions {
   onRecords: (records: readonly LogRecord[], consumer: Consumer, signal: AbortSignal) => Promise<void>
 }
 
+/**
+ * An `onRecords` that commits when `noteAll` is through with what was polled, and polls all of it again when that fails. `noteAll` answers
+ * false when it was cut short by the signal: then nothing is committed.
+ */
+export function committing(
+  noteAll: (records: readonly LogRecord[], signal: AbortSignal) => Promise<boolean>,
+): TopicFollowerOptions['onRecords'] {
+  return async (records, consumer, signal) => {
+    if (records.length === 0) return
+    try {
+      if (!(await noteAll(records, signal))) return
+      await consumer.commit(new Map(records.map((record) => [record.partition, record.offset + 1])))
+    } catch (error) {
+      if (!signal.aborted) for (const record of records.toReversed()) consumer.seek(record.partition, record.offset)
+      throw error
+    }
+  }
+}
+
+/** A `noteAll` for `committing`: one after the other. */
+export function oneByOne(note: (record: LogRecord) => Promise<void>) {
+  return async (records: readonly LogRecord[], signal: AbortSignal): Promise<boolean> => {
+    for (const record of records) {
+      if (signal.aborted) return false
+      await note(record)
+    }
+    return true
+  }
+}
+
 /** One consumer and its loop: whatever fails is tried again for as long as it takes. */
 export class TopicFollower {
   readonly #options: TopicFollowerOptions
