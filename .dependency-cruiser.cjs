@@ -17,6 +17,8 @@ module.exports = {
       to: { path: above(...stations.filter((other) => other !== station)) },
     })),
     { name: 'stations-know-no-engine', severity: 'error', from: { path: above(...stations, 'dashboard'), pathNot: notTest }, to: { path: '^storage/.*/(lmdb|duckdb|kafka|questdb|mongodb)-' } },
+    // Every start reads every engine's configuration, and only one engine's client.
+    { name: 'configs-load-no-client', severity: 'error', from: { path: 'config\\.ts$', pathNot: notTest }, to: { path: '^storage/(?!.*(-config|/config|-kinds)\\.ts$)', dependencyTypesNot: ['type-only'] } },
     { name: 'dashboard-imports-down', severity: 'error', from: { path: '^dashboard/' }, to: { path: above('app', 'simulators', 'cli') } },
     { name: 'app-imports-down', severity: 'error', from: { path: '^app/' }, to: { path: above('simulators', 'cli') } },
     { name: 'simulators-import-down', severity: 'error', from: { path: '^simulators/' }, to: { path: above('cli') } },

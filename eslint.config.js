@@ -25,7 +25,7 @@ export default tseslint.config(
   },
   {
     // One source of time and chance: a virtual clock and a seed must be able to run everything.
-    files: ['contracts/**/*.ts', 'storage/**/*.ts', 'broker/**/*.ts', 'ingest/**/*.ts', 'processing/**/*.ts', 'anomaly/**/*.ts', 'alerts/**/*.ts', 'device-registry/**/*.ts', 'provisioning/**/*.ts', 'dashboard/api/**/*.ts', 'simulators/**/*.ts', 'app/**/*.ts'],
+    files: ['contracts/**/*.ts', 'storage/**/*.ts', 'broker/**/*.ts', 'ingest/**/*.ts', 'processing/**/*.ts', 'anomaly/**/*.ts', 'alerts/**/*.ts', 'agents/**/*.ts', 'device-registry/**/*.ts', 'provisioning/**/*.ts', 'dashboard/api/**/*.ts', 'simulators/**/*.ts', 'app/**/*.ts'],
     ignores: ['**/*.test.ts', '**/*.contract.ts', '**/testing/**'],
     rules: {
       'no-restricted-properties': [

@@ -1,7 +1,7 @@
-import type { Alert, AlertChange } from '../contracts/alert.ts'
+import type { Alert, AlertChangeKind } from '../contracts/alert.ts'
+import { NO_EVIDENCE } from '../contracts/evidence.ts'
+import { GATEWAY_LABEL } from '../contracts/device-facts.ts'
 import type { CollectionSpec, Stored } from '../storage/documents/documents.ts'
-
-export type ChangeKind = AlertChange['change']
 
 /** Where an anomaly stood in its topic. */
 export interface AnomalyPosition {
@@ -13,18 +13,35 @@ export interface AnomalyPosition {
 export interface OutboxEntry {
   alertId: string
   sequence: number
-  change: ChangeKind
+  change: AlertChangeKind
   /** The anomaly behind it: its message is appended when that offset is committed. Null for people and timers, who append by themselves. */
   position: AnomalyPosition | null
 }
 
+/** Wall times, epoch ms, at which something happens by itself; null where nothing is due. They live here, and so survive restarts. */
+export interface AlertTimes {
+  /** Resolves unless the cause returns. */
+  resolve: number | null
+  /** Resolves because nothing was heard of it for so long. */
+  stale: number | null
+  /** The snooze ends. */
+  wake: number | null
+  /** The next step of escalation. */
+  escalate: number | null
+  /** Whether it is still to be quiet is asked again. */
+  quiet: number | null
+}
+export const NO_TIMES: AlertTimes = { resolve: null, stale: null, wake: null, escalate: null, quiet: null }
+
 /** An alert as it is stored, with what it takes to stay exact through crashes and races. */
 export interface AlertDocument extends Alert {
   /**
-   * Counts the alerts of one fingerprint. A new one is opened only after the last one was seen resolved, which is final, and
+   * Counts the alerts of one fingerprint. A new one is opened only after the last one was resolved and marked `isFinal`, and
    * (fingerprint, generation) is unique: so there is at most one open alert per fingerprint under any race.
    */
   generation: number
+  /** Resolved for good: another alert of its fingerprint follows, so it cannot be reopened. */
+  isFinal: boolean
   /** Of the last change. */
   sequence: number
   /** The last anomaly applied: earlier ones that come again change nothing. */
@@ -33,8 +50,15 @@ export interface AlertDocument extends Alert {
   recentAnomalyIds: string[]
   /** Event time at which the cause cleared; null while it lasts. */
   clearedTs: number | null
-  /** Wall time at which it resolves unless the cause returns; null when nothing is due. */
-  resolveDueAt: number | null
+  /** Event times at which the cause came back, latest first, bounded: they make it flap. Inherited by the next alert of the fingerprint. */
+  flapTs: number[]
+  /** Event time of the latest anomaly as severe as the alert. */
+  severeTs: number
+  /** A person chose the severity: anomalies do not change it any more. */
+  isSeverityFixed: boolean
+  times: AlertTimes
+  /** The earliest of `times`: what the sweep looks for. */
+  dueAt: number | null
   outbox: OutboxEntry[]
   /** Wall time of the oldest change by people or timers whose message may not have been appended; null when there is none. */
   unpublishedSince: number | null
@@ -49,26 +73,56 @@ export const ALERTS_COLLECTION: CollectionSpec = {
     { name: 'newest', paths: ['tenant', 'id'] },
     { name: 'by-state', paths: ['tenant', 'state', 'id'] },
     { name: 'by-device', paths: ['tenant', 'device', 'id'] },
-    { name: 'due', paths: ['resolveDueAt'] },
+    { name: 'by-due', paths: ['dueAt'] },
+    { name: 'by-quiet', paths: ['quiet.ref', 'id'] },
+    { name: 'by-incident', paths: ['incident.id', 'state', 'id'] },
+    { name: 'by-gateway', paths: ['tenant', `labels.${GATEWAY_LABEL}`, 'state', 'id'] },
     { name: 'unpublished', paths: ['unpublishedSince'] },
     { name: 'resolved', paths: ['resolvedAt'] },
   ],
 }
 
-/** The document without what the store added. */
+/** What documents of before have not. */
+interface FormerDocument {
+  times?: AlertTimes
+  resolveDueAt?: number | null
+}
+
+/** The document without what the store added, in today's shape. */
 export function bare(stored: StoredAlert): AlertDocument {
-  const { _id, version: _version, ...document } = stored
-  return document
+  const { _id, version: _version, resolveDueAt = null, ...kept } = stored as StoredAlert & FormerDocument
+  const { evidence = NO_EVIDENCE, rule = null, ...others } = kept
+  const document = { ...others, evidence, rule }
+  if (document.times !== undefined) return document
+  return {
+    ...{
+      labels: {},
+      snoozedUntil: null,
+      suppressedBy: null,
+      quiet: null,
+      incident: null,
+      assignee: null,
+      flapping: false,
+      escalation: 0,
+      announced: true,
+    },
+    ...{ isFinal: false, flapTs: [], severeTs: document.startedAt, isSeverityFixed: false },
+    ...document,
+    times: { ...NO_TIMES, resolve: resolveDueAt },
+    dueAt: resolveDueAt,
+  }
 }
 
 /** What others may see of it. */
 export function alertOf(document: AlertDocument): Alert {
-  const { id, tenant, fingerprint, device, type, metric, cause, state, severity, title, startedAt, openedAt, updatedAt } = document
-  const { resolvedAt, silencedUntil, anomalyCount, maxScore, firstAnomalyId, lastAnomalyId, explanation, correlationId } = document
-  const { history, historyDropped } = document
-  return {
-    ...{ id, tenant, fingerprint, device, type, metric, cause, state, severity, title, startedAt, openedAt, updatedAt },
-    ...{ resolvedAt, silencedUntil, anomalyCount, maxScore, firstAnomalyId, lastAnomalyId, explanation, correlationId },
-    ...{ history, historyDropped },
-  }
+  const { generation, isFinal, sequence, position, recentAnomalyIds, clearedTs, flapTs, severeTs, isSeverityFixed, ...rest } = document
+  const { times, dueAt, outbox, unpublishedSince, ...alert } = rest
+  return alert
+}
+
+/** With the earliest of its times where the sweep finds it. */
+export function withTimes(alert: AlertDocument, changes: Partial<AlertTimes>): AlertDocument {
+  const times = { ...alert.times, ...changes }
+  const due = Object.values(times).filter((time): time is number => time !== null)
+  return { ...alert, times, dueAt: due.length === 0 ? null : Math.min(...due) }
 }

@@ -1,13 +1,16 @@
 import type { Alert, AlertState } from '../contracts/alert.ts'
 import { authorise, type Action, type Principal } from '../contracts/authorisation.ts'
-import { AccessError, ConflictError, InvalidInputError, NotFoundError } from '../kernel/errors.ts'
+import { AccessError, FleetpulseError, InvalidInputError, LimitError, NotFoundError } from '../kernel/errors.ts'
 import type { Clock } from '../kernel/time.ts'
 import type { Filter } from '../storage/documents/documents.ts'
-import { alertOf, type AlertDocument, type ChangeKind, type StoredAlert } from './alert-document.ts'
-import { acknowledgeAlert, resolveAlert, silenceAlert, type Author } from './alert-lifecycle.ts'
-import { withDirectChange, type AlertStore } from './alert-store.ts'
+import { ACTIONS, type ActionArguments, type AlertAction } from './alert-actions.ts'
+import { alertOf, bare, type StoredAlert } from './alert-document.ts'
+import type { Author } from './alert-lifecycle.ts'
+import type { AlertQuietAsk } from './alert-quiet-ask.ts'
+import { withDirectChanges, type AlertStore } from './alert-store.ts'
 import type { ChangePublisher } from './change-publisher.ts'
 import type { AlertsConfig } from './config.ts'
+import { mapBounded } from '../kernel/map-bounded.ts'
 
 /** Longest note a person may leave. */
 const NOTE_LENGTH_MAX = 2_000
@@ -20,11 +23,19 @@ export interface AlertQuery {
   state?: AlertState
   device?: string
   severity?: Alert['severity']
+  assignee?: string
+  /** Id of the incident they belong to. */
+  incident?: string
   /** 1 to `pageItemsMax`; default 50. */
   limit?: number
   /** `next` of the last page. */
   cursor?: string
 }
+
+/** What can be done to many at once. */
+export type BulkAction = Extract<AlertAction, 'acknowledge' | 'resolve' | 'suppress' | 'restore' | 'comment'>
+export type BulkResult =
+  { id: string; status: 'done'; state: AlertState; version: number } | { id: string; status: 'refused'; code: string; problem: string }
 
 /** What a person does to an alert. */
 export interface AlertCommand {
@@ -41,10 +52,12 @@ export interface AlertCommand {
 export class AlertService {
   readonly #store: AlertStore
   readonly #publisher: ChangePublisher
+  readonly #quietAsk: AlertQuietAsk
   readonly #clock: Clock
   readonly #config: AlertsConfig
 
-  constructor(options: { store: AlertStore; publisher: ChangePublisher; clock: Clock; config: AlertsConfig }) {
+  constructor(options: { store: AlertStore; publisher: ChangePublisher; quietAsk: AlertQuietAsk; clock: Clock; config: AlertsConfig }) {
+    this.#quietAsk = options.quietAsk
     this.#store = options.store
     this.#publisher = options.publisher
     this.#clock = options.clock
@@ -68,6 +81,8 @@ export class AlertService {
       ...(query.state === undefined ? {} : { state: query.state }),
       ...(query.device === undefined ? {} : { device: query.device }),
       ...(query.severity === undefined ? {} : { severity: query.severity }),
+      ...(query.incident === undefined ? {} : { 'incident.id': query.incident }),
+      ...(query.assignee === undefined ? {} : { assignee: query.assignee }),
       ...(query.cursor === undefined ? {} : { id: { $lt: idOfCursor(query.cursor) } }),
     }
     const found = await this.#store.find(filter, { sort: { id: -1 }, limit: limit + 1 })
@@ -83,66 +98,68 @@ export class AlertService {
     return viewOf(stored)
   }
 
-  /** Only an open alert can be acknowledged. */
-  acknowledge(principal: Principal, command: AlertCommand): Promise<AlertView> {
-    return this.#change(principal, command, 'acknowledged', (alert, author, nowMs) => {
-      if (alert.state !== 'open') throw illegal(alert, 'acknowledged', 'only an open alert can be')
-      return acknowledgeAlert(alert, author, nowMs, this.#config)
-    })
-  }
-
-  /** An open or acknowledged alert can be resolved; that is final, and the same cause opens another one. */
-  resolve(principal: Principal, command: AlertCommand): Promise<AlertView> {
-    return this.#change(principal, command, 'resolved', (alert, author, nowMs) => {
-      if (alert.state === 'resolved') throw illegal(alert, 'resolved', 'it is already')
-      return resolveAlert(alert, author, nowMs, this.#config)
-    })
-  }
-
-  /** No notices of this alert until then (epoch ms, in the future, at most `silenceMaxMs` away), except that it resolved. */
-  silence(principal: Principal, command: AlertCommand & { untilMs: number }): Promise<AlertView> {
-    const { untilMs } = command
-    return this.#change(principal, command, 'silenced', (alert, author, nowMs) => {
-      if (!Number.isInteger(untilMs) || untilMs <= nowMs || untilMs > nowMs + this.#config.silenceMaxMs) {
-        throw new InvalidInputError(`untilMs must lie in the future, at most ${this.#config.silenceMaxMs} ms away`, {
-          details: { field: 'untilMs' },
-        })
-      }
-      if (alert.state === 'resolved') throw illegal(alert, 'silenced', 'a resolved alert gives no notices')
-      return silenceAlert(alert, untilMs, author, nowMs, this.#config)
-    })
-  }
-
-  async #change(
-    principal: Principal,
-    command: AlertCommand,
-    change: ChangeKind,
-    step: (alert: AlertDocument, author: Author, nowMs: number) => AlertDocument,
-  ): Promise<AlertView> {
+  /** What a person does to one alert; see ACTIONS for what each needs and forbids. */
+  async act(principal: Principal, action: AlertAction, command: AlertCommand & ActionArguments): Promise<AlertView> {
     allow(principal, 'write', command.id)
     if (command.note !== undefined && command.note.length > NOTE_LENGTH_MAX) {
       throw new InvalidInputError(`note is longer than ${NOTE_LENGTH_MAX} characters`, { details: { field: 'note' } })
     }
-    const author: Author = { by: principal.kind === 'system' ? 'system' : `${principal.kind}:${principal.id}`, note: command.note }
+    const author: Author = { by: principal.kind === 'system' ? principal.id : `${principal.kind}:${principal.id}`, note: command.note }
     const nowMs = this.#clock.nowMs()
+    const { change, step } = ACTIONS[action]
+    const run = step(command)
     const of = { id: command.id, tenant: principal.tenant, expectedVersion: command.expectedVersion }
-    const stored = await this.#store.change(of, (alert) => withDirectChange(step(alert, author, nowMs), change, nowMs))
+    const stored = await this.#store.change(of, (alert) =>
+      withDirectChanges(run(alert, { author, nowMs, limits: this.#config }), [change], nowMs),
+    )
+    await this.#quietAsk.follow(stored, change)
     return viewOf(await this.#publisher.publish(stored))
+  }
+
+  acknowledge(principal: Principal, command: AlertCommand): Promise<AlertView> {
+    return this.act(principal, 'acknowledge', command)
+  }
+  /** The same cause opens another alert. */
+  resolve(principal: Principal, command: AlertCommand): Promise<AlertView> {
+    return this.act(principal, 'resolve', command)
+  }
+  /** No notices of this alert until then (epoch ms, in the future, at most `silenceMaxMs` away), except that it resolved. */
+  silence(principal: Principal, command: AlertCommand & { untilMs: number }): Promise<AlertView> {
+    return this.act(principal, 'silence', command)
+  }
+
+  /** Does the same to many, each by itself: what one refuses stops no other. Answers in their order. LimitError beyond `bulkItemsMax`. */
+  async actOnMany(
+    principal: Principal,
+    action: BulkAction,
+    command: { ids: readonly string[]; note?: string | undefined },
+  ): Promise<BulkResult[]> {
+    allow(principal, 'write')
+    const ids = [...new Set(command.ids)]
+    if (ids.length > this.#config.bulkItemsMax) {
+      throw new LimitError(`alerts.bulkItemsMax is reached (${this.#config.bulkItemsMax} alerts at a time)`, { retryable: false })
+    }
+    const note = command.note === undefined ? {} : { note: command.note }
+    return mapBounded(ids, this.#config.writesInFlightMax, async (id): Promise<BulkResult> => {
+      try {
+        const { state, version } = await this.act(principal, action, { id, ...note })
+        return { id, status: 'done', state, version }
+      } catch (error) {
+        if (!(error instanceof FleetpulseError) || error.fault !== 'caller') throw error
+        return { id, status: 'refused', code: error.code, problem: error.message }
+      }
+    })
   }
 }
 
 function viewOf(stored: StoredAlert): AlertView {
-  return { ...alertOf(stored), version: stored.version }
+  return { ...alertOf(bare(stored)), version: stored.version }
 }
 
 function allow(principal: Principal, action: Action, id?: string): void {
   const resource = { tenant: principal.tenant, kind: 'alerts', ...(id === undefined ? {} : { id }) }
   if (!authorise(principal, action, resource))
     throw new AccessError('FORBIDDEN', `${principal.kind} ${principal.id} may not ${action} alerts`)
-}
-
-function illegal(alert: AlertDocument, to: string, because: string): ConflictError {
-  return new ConflictError(`alert ${alert.id} is ${alert.state} and cannot be ${to}: ${because}`, { details: { state: alert.state } })
 }
 
 function idOfCursor(cursor: string): string {

@@ -1,16 +1,8 @@
-import type { AlertChange } from '../contracts/alert.ts'
+import type { AlertChange, AlertChangeKind } from '../contracts/alert.ts'
 import { ConflictError, InternalError, NotFoundError } from '../kernel/errors.ts'
 import type { Service } from '../kernel/service.ts'
 import type { Collection, Documents, Filter, FindOptions } from '../storage/documents/documents.ts'
-import {
-  ALERTS_COLLECTION,
-  alertOf,
-  bare,
-  type AlertDocument,
-  type ChangeKind,
-  type OutboxEntry,
-  type StoredAlert,
-} from './alert-document.ts'
+import { ALERTS_COLLECTION, alertOf, bare, type AlertDocument, type OutboxEntry, type StoredAlert } from './alert-document.ts'
 
 /** Alert documents with compare-and-set. */
 export class AlertStore implements Service {
@@ -105,14 +97,16 @@ export function tooManyRaces(what: string): ConflictError {
   return new ConflictError(`${what} was changed by others at every try`, { retryable: true, remedy: 'Try again.' })
 }
 
-/** A change by a person or a timer: numbered, and kept in the document until its message is in the log. */
-export function withDirectChange(alert: AlertDocument, change: ChangeKind, nowMs: number): AlertDocument {
-  const sequence = alert.sequence + 1
-  const entry: OutboxEntry = { alertId: alert.id, sequence, change, position: null }
-  return { ...alert, sequence, outbox: [...alert.outbox, entry], unpublishedSince: alert.unpublishedSince ?? nowMs }
+/** Changes by a person or a timer: numbered, and kept in the document until their messages are in the log. */
+export function withDirectChanges(alert: AlertDocument, changes: readonly AlertChangeKind[], nowMs: number): AlertDocument {
+  if (changes.length === 0) return alert
+  const entries = changes.map((change, i): OutboxEntry => ({ alertId: alert.id, sequence: alert.sequence + 1 + i, change, position: null }))
+  const sequence = alert.sequence + changes.length
+  return { ...alert, sequence, outbox: [...alert.outbox, ...entries], unpublishedSince: alert.unpublishedSince ?? nowMs }
 }
 
 /** What is told on topic `alerts`. */
-export function changeOf(entry: OutboxEntry, document: AlertDocument): AlertChange {
-  return { id: `${entry.alertId}-${entry.sequence}`, sequence: entry.sequence, change: entry.change, alert: alertOf(document) }
+export function changeOf(entry: OutboxEntry, document: AlertDocument | StoredAlert): AlertChange {
+  const alert = alertOf('_id' in document ? bare(document) : document)
+  return { id: `${entry.alertId}-${entry.sequence}`, sequence: entry.sequence, change: entry.change, alert }
 }

@@ -1,79 +1,109 @@
-import { describeError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Service } from '../kernel/service.ts'
-import { every, type Clock, type Timer } from '../kernel/time.ts'
-import { resolveAlert } from './alert-lifecycle.ts'
-import { withDirectChange, type AlertStore } from './alert-store.ts'
+import type { Clock } from '../kernel/time.ts'
+import type { AlertChangeKind } from '../contracts/alert.ts'
+import { bare, type StoredAlert } from './alert-document.ts'
+import { elapse } from './alert-elapse.ts'
+import type { AlertQuietAsk } from './alert-quiet-ask.ts'
+import { withDirectChanges, type AlertStore } from './alert-store.ts'
 import type { ChangePublisher } from './change-publisher.ts'
 import type { AlertsConfig } from './config.ts'
-import { mapBounded } from './map-bounded.ts'
+import { mapBounded } from '../kernel/map-bounded.ts'
+import { Sweeper } from '../kernel/sweeper.ts'
+import type { SurroundingsFinder } from './surroundings.ts'
 
-/** Documents one sweep takes of a kind; the next sweep takes the rest. */
-const SWEEP_ITEMS_MAX = 500
+/** Documents in memory at a time. */
+const PAGE_ITEMS = 500
 /** How often resolved alerts past their retention are removed. */
 const RETENTION_INTERVAL_MS = 3_600_000
+
+export interface AlertTimersOptions {
+  store: AlertStore
+  publisher: ChangePublisher
+  surroundings: SurroundingsFinder
+  quietAsk: AlertQuietAsk
+  clock: Clock
+  log: Logger
+  config: AlertsConfig
+}
 
 /** What happens to alerts by time alone. All dates are in the documents, so that they survive restarts. */
 export class AlertTimers implements Service {
   readonly name = 'alert-timers'
-  readonly #store: AlertStore
-  readonly #publisher: ChangePublisher
-  readonly #clock: Clock
-  readonly #log: Logger
-  readonly #config: AlertsConfig
-  #timer: Timer | undefined
-  #sweeping: Promise<void> = Promise.resolve()
+  readonly #options: AlertTimersOptions
+  readonly #sweeper: Sweeper
   #retainedAtMs = -Infinity
+  #isCurrent = false
 
-  constructor(options: { store: AlertStore; publisher: ChangePublisher; clock: Clock; log: Logger; config: AlertsConfig }) {
-    this.#store = options.store
-    this.#publisher = options.publisher
-    this.#clock = options.clock
-    this.#log = options.log
-    this.#config = options.config
+  constructor(options: AlertTimersOptions) {
+    this.#options = options
+    const { clock, log, config } = options
+    this.#sweeper = new Sweeper({ what: 'alerts', intervalMs: config.sweepIntervalMs, clock, log, sweep: () => this.sweep() })
   }
 
   async start(): Promise<void> {
-    this.#timer ??= every(
-      this.#clock,
-      this.#config.sweepIntervalMs,
-      () => (this.#sweeping = this.sweep()),
-      (error) => this.#log.error({ error: describeError(error) }, 'sweep of alerts failed; the next one tries again'),
-    )
+    this.#sweeper.start()
   }
 
-  async stop(): Promise<void> {
-    this.#timer?.cancel()
-    this.#timer = undefined
-    await this.#sweeping.catch(() => undefined)
+  stop(): Promise<void> {
+    return this.#sweeper.stop()
   }
 
-  /** One round: resolves what stayed quiet, appends what a crash left unpublished, removes what is past its retention. */
+  /** Resolves when the sweep under way, if any, is done. */
+  sweeping(): Promise<void> {
+    return this.#sweeper.idle()
+  }
+
+  /** One round: does what is due, appends what a crash left unpublished, removes what is past its retention. */
   async sweep(): Promise<void> {
-    const nowMs = this.#clock.nowMs()
-    await this.#resolveQuiet(nowMs)
+    const { store, clock, config } = this.#options
+    const nowMs = clock.nowMs()
+    if (!this.#isCurrent) await this.#bringUpToDate()
+    await this.#elapse(nowMs)
     await this.#republish(nowMs)
     if (nowMs - this.#retainedAtMs < RETENTION_INTERVAL_MS) return
     this.#retainedAtMs = nowMs
-    await this.#store.removeMany({ state: 'resolved', resolvedAt: { $lt: nowMs - this.#config.resolvedRetentionMs } })
+    await store.removeMany({ state: 'resolved', resolvedAt: { $lt: nowMs - config.resolvedRetentionMs } })
   }
 
-  async #resolveQuiet(nowMs: number): Promise<void> {
-    const due = await this.#store.find({ resolveDueAt: { $lte: nowMs } }, { limit: SWEEP_ITEMS_MAX })
-    await mapBounded(due, this.#config.writesInFlightMax, async ({ _id, tenant }) => {
-      const stored = await this.#store.change({ id: _id, tenant }, (alert) => {
-        // The cause may have come back, or a person was faster.
-        if (alert.state === 'resolved' || alert.resolveDueAt === null || alert.resolveDueAt > nowMs) return alert
-        const resolved = resolveAlert(alert, { by: 'system', note: 'the cause stayed away for the quiet time' }, nowMs, this.#config)
-        return withDirectChange(resolved, 'resolved', nowMs)
-      })
-      await this.#publisher.publish(stored)
+  /** Each alert taken is due no more afterwards, so the loop ends. */
+  async #elapse(nowMs: number): Promise<void> {
+    const { store, config } = this.#options
+    for (;;) {
+      const due = await store.find({ dueAt: { $lte: nowMs } }, { limit: PAGE_ITEMS })
+      await mapBounded(due, config.writesInFlightMax, (stored) => this.#elapseOne(stored, nowMs))
+      if (due.length < PAGE_ITEMS) return
+    }
+  }
+
+  async #elapseOne(due: StoredAlert, nowMs: number): Promise<void> {
+    const { store, publisher, surroundings, quietAsk, config } = this.#options
+    const around = await surroundings.of(due, bare(due).labels)
+    let changes: AlertChangeKind[] = []
+    const stored = await store.change({ id: due._id, tenant: due.tenant }, (alert) => {
+      const elapsed = elapse(alert, around, nowMs, config)
+      changes = elapsed.changes
+      return withDirectChanges(elapsed.alert, changes, nowMs)
     })
+    for (const change of changes) await quietAsk.follow(stored, change)
+    if (changes.length > 0) await publisher.publish(stored)
   }
 
   async #republish(nowMs: number): Promise<void> {
-    const waiting = { unpublishedSince: { $lte: nowMs - this.#config.republishAfterMs } }
-    const found = await this.#store.find(waiting, { limit: SWEEP_ITEMS_MAX })
-    await mapBounded(found, this.#config.writesInFlightMax, (stored) => this.#publisher.publish(stored))
+    const { store, publisher, config } = this.#options
+    const waiting = { unpublishedSince: { $lte: nowMs - config.republishAfterMs } }
+    const found = await store.find(waiting, { limit: PAGE_ITEMS })
+    await mapBounded(found, config.writesInFlightMax, (stored) => publisher.publish(stored))
+  }
+
+  /** Alerts written by versions without `times` have no date that the sweep would find. */
+  async #bringUpToDate(): Promise<void> {
+    const { store, config } = this.#options
+    for (;;) {
+      const former = await store.find({ state: { $ne: 'resolved' }, times: { $exists: false } }, { limit: PAGE_ITEMS })
+      await mapBounded(former, config.writesInFlightMax, ({ _id, tenant }) => store.change({ id: _id, tenant }, (alert) => ({ ...alert })))
+      if (former.length < PAGE_ITEMS) break
+    }
+    this.#isCurrent = true
   }
 }

@@ -8,18 +8,24 @@ import type { Service } from '../kernel/service.ts'
 import type { Clock } from '../kernel/time.ts'
 import type { EventLog, LogMessage, LogRecord, Offsets, TopicMessages } from '../storage/event-log/event-log.ts'
 import { fingerprintOf } from './alert-lifecycle.ts'
+import type { AlertQuietAsk } from './alert-quiet-ask.ts'
 import type { AlertStore } from './alert-store.ts'
 import { AnomalyApplier, type PositionedAnomaly } from './anomaly-applier.ts'
 import { decodeAnomaly } from './anomaly-message.ts'
-import { BatchLoop } from './batch-loop.ts'
+import { BatchLoop } from '../storage/event-log/batch-loop.ts'
 import { alertMessage } from './change-publisher.ts'
 import type { AlertsConfig } from './config.ts'
-import { deadLetter, deadLetterTopic } from './dead-letter.ts'
-import { mapBounded } from './map-bounded.ts'
+import { deadLetter, deadLetterTopic } from '../storage/event-log/dead-letter.ts'
+import type { IncidentDesk } from './incidents/incident-desk.ts'
+import { mapBounded } from '../kernel/map-bounded.ts'
+import type { SurroundingsFinder } from './surroundings.ts'
 
 export interface AlertWorkerOptions {
   eventLog: EventLog
   store: AlertStore
+  surroundings: SurroundingsFinder
+  incidents: IncidentDesk
+  quietAsk: AlertQuietAsk
   clock: Clock
   random: Random
   log: Logger
@@ -40,6 +46,7 @@ export class AlertWorker implements Service {
   readonly name = 'alert-worker'
   readonly #loop: BatchLoop
   readonly #applier: AnomalyApplier
+  readonly #quietAsk: AlertQuietAsk
   readonly #clock: Clock
   readonly #log: Logger
   readonly #writesInFlightMax: number
@@ -50,6 +57,7 @@ export class AlertWorker implements Service {
   constructor(options: AlertWorkerOptions) {
     const { config, metrics } = options
     this.#applier = new AnomalyApplier(options)
+    this.#quietAsk = options.quietAsk
     this.#clock = options.clock
     this.#log = options.log
     this.#writesInFlightMax = config.writesInFlightMax
@@ -66,10 +74,7 @@ export class AlertWorker implements Service {
       name: this.name,
       group: 'alerts',
       topic: TOPICS.anomalies,
-      recordsMax: config.batchRecordsMax,
-      pollWaitMs: config.pollWaitMs,
-      retryInitialMs: config.retryInitialMs,
-      retryMaxMs: config.retryMaxMs,
+      pace: config,
       handle: (records, committed) => this.#handle(records, committed),
     })
   }
@@ -112,6 +117,7 @@ export class AlertWorker implements Service {
   async #apply(group: Group, committed: Offsets, dead: LogMessage[]): Promise<AlertChange[]> {
     try {
       const changes = await this.#applier.apply(group.items, committed)
+      for (const { alert, change } of changes) await this.#quietAsk.follow(alert, change)
       this.#measure(changes, group)
       return changes
     } catch (error) {

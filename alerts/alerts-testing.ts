@@ -2,9 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { MessageChannel } from 'node:worker_threads'
-import type { AlertChange } from '../contracts/alert.ts'
+import { ALERT, type AlertChange } from '../contracts/alert.ts'
 import { ANOMALY, type Anomaly } from '../contracts/anomaly.ts'
 import type { Principal } from '../contracts/authorisation.ts'
+import type { DeviceFacts } from '../contracts/device-facts.ts'
 import { deviceKey } from '../contracts/topics.ts'
 import { EnvironmentError } from '../kernel/errors.ts'
 import { silentLogger } from '../kernel/log.ts'
@@ -13,6 +14,7 @@ import { seededRandom, type Random } from '../kernel/random.ts'
 import { compileSchema } from '../kernel/schema.ts'
 import { sleep, systemClock, type Clock } from '../kernel/time.ts'
 import { DocumentsConfigSchema } from '../storage/documents/config.ts'
+import type { Documents } from '../storage/documents/documents.ts'
 import { LmdbDocuments } from '../storage/documents/lmdb-documents.ts'
 import { EventLogConfigSchema } from '../storage/event-log/config.ts'
 import type { Consumer, ConsumerOptions, EventLog, LogMessage, LogRecord } from '../storage/event-log/event-log.ts'
@@ -33,15 +35,15 @@ function valid<T>(result: { status: 'valid'; value: T } | { status: 'invalid'; f
   return result.value
 }
 
-/** The default settings with some changed. */
+/** The default settings with some changed; windows of another process are not looked for through hours of a virtual clock, unless a test wants it. */
 export function alertsConfig(changes: Partial<AlertsConfig> = {}): AlertsConfig {
-  return valid(checkAlerts({ ...changes }))
+  return valid(checkAlerts({ maintenanceRefreshMs: 600_000, ...changes }))
 }
 
-/** Both embedded engines in one temporary folder. */
+/** Both engines; in tests mostly the embedded ones, in one temporary folder. */
 export interface Engines {
-  documents: LmdbDocuments
-  eventLog: LmdbEventLog
+  documents: Documents
+  eventLog: EventLog
   dispose(): Promise<void>
 }
 
@@ -58,7 +60,7 @@ export async function openEngines(partitions = 2): Promise<Engines> {
   const eventLog = new LmdbEventLog({ directory: join(directory, 'log'), ...logOptions })
   await documents.start()
   await eventLog.start()
-  const topics = ['anomalies', 'alerts', 'anomalies.dlq', 'alerts.dlq']
+  const topics = ['anomalies', 'alerts', 'digests', 'anomalies.dlq', 'alerts.dlq']
   await eventLog.ensureTopics(topics.map((topic) => ({ topic, partitions, retentionBytes: 0, retentionMs: 0 })))
   // The engines' own timers let a process end; a test that waits for them must not.
   const hold = new MessageChannel()
@@ -75,10 +77,13 @@ export async function openEngines(partitions = 2): Promise<Engines> {
   }
 }
 
-export function alertsOptions(engines: Engines, changes: Partial<AlertsConfig> = {}, clock: Clock = systemClock): AlertsOptions {
+export function alertsOptions(engines: Omit<Engines, 'dispose'>, changes: Partial<AlertsConfig> = {}, clock: Clock = systemClock): AlertsOptions {
   const config = alertsConfig({ pollWaitMs: 100, retryInitialMs: 1, retryMaxMs: 5, ...changes })
-  return { ...engines, clock, random: seededRandom(1), log: silentLogger, metrics: new Metrics(), config }
+  return { ...engines, clock, random: seededRandom(1), log: silentLogger, metrics: new Metrics(), config, facts: noFacts }
 }
+
+/** Devices without labels. */
+export const noFacts: DeviceFacts = { labelsOf: async () => ({}) }
 
 let serial = 0
 export function anomaly(changes: Partial<Anomaly> = {}): Anomaly {
@@ -123,7 +128,8 @@ export async function readAll(eventLog: EventLog, topic: string): Promise<LogRec
 }
 
 export async function alertChanges(eventLog: EventLog): Promise<AlertChange[]> {
-  return (await readAll(eventLog, 'alerts')).map((record) => JSON.parse(Buffer.from(record.value).toString('utf8')) as AlertChange)
+  const records = (await readAll(eventLog, 'alerts')).filter(({ schema }) => schema === ALERT)
+  return records.map((record) => JSON.parse(Buffer.from(record.value).toString('utf8')) as AlertChange)
 }
 
 /** Waits until `condition` answers something true; fails with its name when that takes too long. */

@@ -1,9 +1,9 @@
-import type { AlertChange } from '../contracts/alert.ts'
+import type { AlertChange, AlertChangeKind } from '../contracts/alert.ts'
 import type { Anomaly } from '../contracts/anomaly.ts'
 import { newId } from '../kernel/ids.ts'
 import type { Clock } from '../kernel/time.ts'
 import type { Offsets } from '../storage/event-log/event-log.ts'
-import { bare, type AlertDocument, type AnomalyPosition, type ChangeKind, type OutboxEntry } from './alert-document.ts'
+import { bare, withTimes, type AlertDocument, type AnomalyPosition, type OutboxEntry } from './alert-document.ts'
 import {
   clearAlert,
   fingerprintOf,
@@ -13,12 +13,23 @@ import {
   stayedQuiet,
   withAnomaly,
   type LifecycleLimits,
+  type Surroundings,
 } from './alert-lifecycle.ts'
 import { changeOf, tooManyRaces, type AlertStore } from './alert-store.ts'
+import type { IncidentDesk } from './incidents/incident-desk.ts'
+import type { SurroundingsFinder } from './surroundings.ts'
 
 export interface PositionedAnomaly {
   anomaly: Anomaly
   position: AnomalyPosition
+}
+
+export interface AnomalyApplierOptions {
+  store: AlertStore
+  surroundings: SurroundingsFinder
+  incidents: IncidentDesk
+  clock: Clock
+  config: LifecycleLimits
 }
 
 /**
@@ -33,9 +44,13 @@ export class AnomalyApplier {
   readonly #store: AlertStore
   readonly #clock: Clock
   readonly #limits: LifecycleLimits
+  readonly #surroundings: SurroundingsFinder
+  readonly #incidents: IncidentDesk
 
-  constructor(options: { store: AlertStore; clock: Clock; config: LifecycleLimits }) {
+  constructor(options: AnomalyApplierOptions) {
     this.#store = options.store
+    this.#surroundings = options.surroundings
+    this.#incidents = options.incidents
     this.#clock = options.clock
     this.#limits = options.config
   }
@@ -49,7 +64,11 @@ export class AnomalyApplier {
     let next = 0
     for (let races = 0; next < items.length;) {
       const read = await this.#store.newest(fingerprint)
-      const fold = new AnomalyFold(read === null ? null : bare(read), committed, this.#limits, this.#clock.nowMs())
+      const newest = read === null ? null : bare(read)
+      const around = await this.#surroundings.of(first.anomaly, newest === null || newest.state === 'resolved' ? undefined : newest.labels)
+      const opens = (newest === null || newest.state === 'resolved') && items.slice(next).some(({ anomaly }) => anomaly.phase === 'raised')
+      const incident = opens ? await this.#incidents.assign({ ...first.anomaly, labels: around.labels }) : null
+      const fold = new AnomalyFold({ newest, around, incident, committed, limits: this.#limits, nowMs: this.#clock.nowMs() })
       const end = fold.run(items, next)
       if (!(await this.#write(read, fold))) {
         if (++races >= this.#store.casAttemptsMax) throw tooManyRaces(`the alert of ${fingerprint}`)
@@ -63,8 +82,10 @@ export class AnomalyApplier {
 
   async #write(read: Awaited<ReturnType<AlertStore['newest']>>, fold: AnomalyFold): Promise<boolean> {
     if (!fold.dirty || fold.alert === null) return true
-    if (read === null || fold.opened) return this.#store.insert(fold.alert)
-    return this.#store.replace(read, fold.alert)
+    if (read !== null && !fold.opened) return this.#store.replace(read, fold.alert)
+    // Nobody can reopen the one before from here on: that, and the unique generation, keep two from being open.
+    if (read !== null && read.isFinal !== true && !(await this.#store.replace(read, { ...bare(read), isFinal: true }))) return false
+    return this.#store.insert(fold.alert)
   }
 
   async #gather(fold: AnomalyFold, changes: Map<string, AlertChange>): Promise<void> {
@@ -81,6 +102,16 @@ export class AnomalyApplier {
   }
 }
 
+interface FoldOptions {
+  newest: AlertDocument | null
+  around: Surroundings
+  /** Of an alert that opens. */
+  incident: AlertDocument['incident']
+  committed: Offsets
+  limits: LifecycleLimits
+  nowMs: number
+}
+
 /** One pass over anomalies against one document: ends at the last of them, or where another document is to be written first. */
 class AnomalyFold {
   alert: AlertDocument | null
@@ -89,9 +120,13 @@ class AnomalyFold {
   readonly told: { entry: OutboxEntry; alert: AlertDocument }[] = []
   readonly redelivered: OutboxEntry[] = []
   readonly #limits: LifecycleLimits
+  readonly #around: Surroundings
+  readonly #incident: AlertDocument['incident']
   readonly #nowMs: number
 
-  constructor(newest: AlertDocument | null, committed: Offsets, limits: LifecycleLimits, nowMs: number) {
+  constructor({ newest, around, incident, committed, limits, nowMs }: FoldOptions) {
+    this.#incident = incident
+    this.#around = around
     this.alert = newest === null ? null : { ...newest, outbox: newest.outbox.filter((entry) => mayComeAgain(entry, committed)) }
     this.#limits = limits
     this.#nowMs = nowMs
@@ -124,22 +159,23 @@ class AnomalyFold {
       return false
     }
     const step = anomaly.phase === 'raised' ? repeatAlert : clearAlert
-    const { alert: stepped, change } = step(alert, anomaly, this.#nowMs, this.#limits)
+    const { alert: stepped, change } = step(this.#surrounded(alert), anomaly, this.#nowMs, this.#limits)
     this.#change(withAnomaly(stepped, anomaly, position, this.#limits), change, position)
     return true
   }
 
   #open(previous: AlertDocument | null, { anomaly, position }: PositionedAnomaly): void {
-    const inherited = (previous?.outbox ?? []).filter((entry) => entry.position !== null)
     if (previous !== null) this.#redeliver(previous, position)
-    this.alert = openAlert(anomaly, position, {
-      id: newId(this.#nowMs),
-      generation: (previous?.generation ?? 0) + 1,
-      nowMs: this.#nowMs,
-      outbox: inherited,
-    })
+    const opening = { id: newId(this.#nowMs), nowMs: this.#nowMs, previous, around: this.#around, incident: this.#incident }
+    this.alert = openAlert(anomaly, position, opening, this.#limits)
     this.dirty = this.opened = true
     this.told.push({ entry: this.alert.outbox.at(-1) as OutboxEntry, alert: this.alert })
+  }
+
+  /** A quiet that began since the last change holds for this one; its end is told when the sweep finds it. */
+  #surrounded(alert: AlertDocument): AlertDocument {
+    const { quiet, askAgainAt } = this.#around
+    return quiet === null || alert.quiet !== null ? alert : withTimes({ ...alert, quiet }, { quiet: askAgainAt })
   }
 
   #redeliver(alert: AlertDocument, position: AnomalyPosition): void {
@@ -149,7 +185,7 @@ class AnomalyFold {
   }
 
   /** Repeats within one pass are told once, as the last of them left the alert. */
-  #change(alert: AlertDocument, change: ChangeKind | null, position: AnomalyPosition): void {
+  #change(alert: AlertDocument, change: AlertChangeKind | null, position: AnomalyPosition): void {
     this.dirty = true
     this.alert = alert
     if (change === null) return

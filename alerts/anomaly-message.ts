@@ -1,5 +1,7 @@
 import { Type } from 'typebox'
-import { ANOMALY, type Anomaly } from '../contracts/anomaly.ts'
+import { ANOMALY, ANOMALY_CAUSES, type Anomaly } from '../contracts/anomaly.ts'
+import { AlertRuleSchema } from '../contracts/alert.ts'
+import { EvidenceSchema } from '../contracts/evidence.ts'
 import { describeError } from '../kernel/errors.ts'
 import { compileSchema } from '../kernel/schema.ts'
 import type { LogRecord } from '../storage/event-log/event-log.ts'
@@ -12,7 +14,7 @@ const check = compileSchema(
     device: Type.String({ minLength: 1 }),
     type: Type.String(),
     metric: Type.String(),
-    cause: Type.Union([Type.Literal('value'), Type.Literal('silence'), Type.Literal('certificate'), Type.Literal('security')]),
+    cause: Type.Unsafe<Anomaly['cause']>({ type: 'string', enum: [...ANOMALY_CAUSES] }),
     ts: Type.Integer(),
     receivedAt: Type.Integer(),
     phase: Type.Union([Type.Literal('raised'), Type.Literal('cleared')]),
@@ -20,6 +22,9 @@ const check = compileSchema(
     severity: Type.Union([Type.Literal('warning'), Type.Literal('critical')]),
     explanation: Type.Object({ text: Type.String() }),
     correlationId: Type.String(),
+    evidence: Type.Optional(EvidenceSchema),
+    rule: Type.Optional(AlertRuleSchema),
+    retracted: Type.Optional(Type.Boolean()),
   }),
 )
 

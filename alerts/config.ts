@@ -13,6 +13,124 @@ export const AlertsConfigSchema = Type.Object(
       description:
         'ms, 0 to a day: an alert whose anomaly cleared resolves after so long without another one, in event time or on the wall; 0 resolves at once, and a flapping signal then opens an alert each time',
     }),
+    staleResolveMs: Type.Integer({
+      minimum: 0,
+      maximum: 365 * DAY_MS,
+      default: 0,
+      description:
+        'ms, 0 to a year: an alert of which nothing was heard for so long resolves by itself; 0, the default, never, because every source clears what it raised',
+    }),
+    flapCount: Type.Integer({
+      minimum: 0,
+      maximum: 100,
+      default: 4,
+      description:
+        'times, 0 to 100, that a cause comes back within flapWindowMs until its alert counts as flapping: told once, and held open until it stayed away for flapQuietMs; 0 switches that off',
+    }),
+    flapWindowMs: Type.Integer({
+      minimum: 60_000,
+      maximum: 7 * DAY_MS,
+      default: 3_600_000,
+      description: 'ms of event time, a minute to a week: returns further back do not make an alert flap',
+    }),
+    flapQuietMs: Type.Integer({
+      minimum: 0,
+      maximum: DAY_MS,
+      default: 900_000,
+      description: 'ms, 0 to a day: the quiet time of a flapping alert, if it is longer than resolveQuietMs',
+    }),
+    severityHoldMs: Type.Integer({
+      minimum: 0,
+      maximum: 7 * DAY_MS,
+      default: 600_000,
+      description: 'ms of event time, 0 to a week, without a critical anomaly until a critical alert that goes on falls to warning',
+    }),
+    escalationStepsMs: Type.Array(Type.Integer({ minimum: 1_000, maximum: 30 * DAY_MS }), {
+      default: [900_000, 3_600_000],
+      maxItems: 10,
+      description:
+        'ms, each a second to 30 days, up to 10: how long an alert waits at each step for somebody to acknowledge it before it escalates; routes match the label escalation (1, 2, …); empty: never',
+    }),
+    dependencyGraceMs: Type.Integer({
+      minimum: 0,
+      maximum: 3_600_000,
+      default: 60_000,
+      description: 'ms, 0 to an hour, that devices have to be heard again after their gateway came back, before their alerts are told',
+    }),
+    dependencyRecheckMs: Type.Integer({
+      minimum: 1_000,
+      maximum: 3_600_000,
+      default: 300_000,
+      description:
+        'ms, 1000 to an hour: how often an alert that a silent gateway keeps quiet asks whether it still does, should the word have been lost in a crash',
+    }),
+    maintenanceWindowsMax: Type.Integer({
+      minimum: 1,
+      maximum: 10_000,
+      default: 500,
+      description: 'maintenance windows of one tenant, 1 to 10000: every opened alert is compared with them',
+    }),
+    maintenanceRefreshMs: Type.Integer({
+      minimum: 100,
+      maximum: 600_000,
+      default: 2_000,
+      description: 'ms, 100 to 600000: how often maintenance windows changed by another process are read',
+    }),
+    incidentWindowMs: Type.Integer({
+      minimum: 1_000,
+      maximum: DAY_MS,
+      default: 300_000,
+      description: 'ms, a second to a day: an alert joins an incident that another one joined no longer ago than this',
+    }),
+    incidentBurstMs: Type.Integer({
+      minimum: 1_000,
+      maximum: DAY_MS,
+      default: 60_000,
+      description: 'ms, a second to a day: incidents that opened within it count for incidentsPerGroupMax and incidentsPerCauseMax',
+    }),
+    incidentsPerGroupMax: Type.Integer({
+      minimum: 1,
+      maximum: 1_000,
+      default: 2,
+      description: 'incidents of single devices of one type, place and cause in a burst, 1 to 1000; then one takes them together',
+    }),
+    incidentsPerCauseMax: Type.Integer({
+      minimum: 1,
+      maximum: 1_000,
+      default: 3,
+      description:
+        'incidents of one cause in a burst, 1 to 1000; then one for the whole fleet takes the rest, so that a storm makes one more than this',
+    }),
+    incidentsJoinableMax: Type.Integer({
+      minimum: 10,
+      maximum: 10_000,
+      default: 500,
+      description: 'incidents of a tenant that alerts may join at a time, 10 to 10000: they are kept in one document; the oldest go first',
+    }),
+    incidentRecountMs: Type.Integer({
+      minimum: 100,
+      maximum: 600_000,
+      default: 2_000,
+      description: 'ms, 100 to 600000: how long after a change the alerts of an incident are counted anew: once for all changes within it',
+    }),
+    bulkItemsMax: Type.Integer({
+      minimum: 1,
+      maximum: 10_000,
+      default: 1_000,
+      description: 'alerts that one bulk request may name, 1 to 10000',
+    }),
+    healthCheckMs: Type.Integer({
+      minimum: 1_000,
+      maximum: 600_000,
+      default: 10_000,
+      description: "ms, 1000 to 600000: how often the platform's own health is looked at",
+    }),
+    healthTroubleMs: Type.Integer({
+      minimum: 0,
+      maximum: 3_600_000,
+      default: 30_000,
+      description: 'ms, 0 to an hour, that a part of the platform does not work until an alert opens: a restart of a store is shorter',
+    }),
     historyMax: Type.Integer({
       minimum: 5,
       maximum: 1_000,

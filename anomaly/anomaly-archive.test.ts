@@ -84,13 +84,15 @@ const has = (archive: AnomalyArchive, id: string) => async (): Promise<boolean> 
 test('keeps anomalies once, lists them newest first by page and filter, within the tenant', async (t) => {
   const world = await openWorld(t)
   const archive = await world.archive()
-  const all = Array.from({ length: 25 }, (_, i) => anomaly({ id: `a${String(i).padStart(2, '0')}`, ts: 100 + Math.floor(i / 3), device: `d${i % 2}`, metric: i % 5 === 0 ? 'p' : 'm' }))
+  const all = Array.from({ length: 25 }, (_, i) =>
+    anomaly({ id: `a${String(i).padStart(2, '0')}`, ts: 100 + Math.floor(i / 3), device: `d${i % 2}`, metric: i % 5 === 0 ? 'p' : 'm' }),
+  )
   await world.append(...all, ...all.slice(0, 5), anomaly({ id: 'foreign', tenant: 'another' }))
   await until('all are there', async () => (await archive.list({ tenant: 'default', limit: 100 })).items.length === 25)
   await until('the other tenant’s too', async () => (await archive.list({ tenant: 'another', limit: 1 })).items.length === 1)
   const newestFirst = all.toSorted((a, b) => b.ts - a.ts || (a.id < b.id ? 1 : -1)).map(({ id }) => id)
   const seen: string[] = []
-  for (let after: { ts: number; id: string } | undefined, more = true; more; ) {
+  for (let after: { ts: number; id: string } | undefined, more = true; more;) {
     const page = await archive.list({ tenant: 'default', limit: 4, ...(after === undefined ? {} : { after }) })
     seen.push(...page.items.map(({ id }) => id))
     after = page.items.at(-1)
@@ -125,7 +127,9 @@ test('goes on where it was, and through trouble of the stores', async (t) => {
   const fail = (): void => {
     if (trouble-- > 0) throw new EnvironmentError('LOG_UNAVAILABLE', 'on purpose', { retryable: true })
   }
-  const eventLog = flaky(world.eventLog, 'consume', (consumer) => flaky(flaky(consumer as Consumer, 'poll', undefined, fail), 'commit', undefined, fail))
+  const eventLog = flaky(world.eventLog, 'consume', (consumer) =>
+    flaky(flaky(consumer as Consumer, 'poll', undefined, fail), 'commit', undefined, fail),
+  )
   const second = await world.archive({ eventLog })
   await until('between', has(second, 'between'))
   await world.append(anomaly({ id: 'after' }))
@@ -144,7 +148,12 @@ test('the oldest by receipt go when there are too many', async (t) => {
 })
 
 /** The same object with one method that may fail first, and whose answer may be changed. */
-function flaky<T extends object>(target: T, method: keyof T, change?: (answer: unknown) => unknown, before: () => void = () => undefined): T {
+function flaky<T extends object>(
+  target: T,
+  method: keyof T,
+  change?: (answer: unknown) => unknown,
+  before: () => void = () => undefined,
+): T {
   return new Proxy(target, {
     get: (original, property) => {
       const value: unknown = Reflect.get(original, property, original)

@@ -19,6 +19,8 @@ export interface AnomalyQuery {
   limit: number
   /** Last one of the page before. */
   after?: { ts: number; id: string }
+  /** Oldest event time first, instead of newest. */
+  oldestFirst?: boolean
 }
 
 export interface AnomalyArchiveOptions {
@@ -88,7 +90,8 @@ export class AnomalyArchive implements Service {
     if (query.toTs !== undefined) conditions.push({ ts: { $lt: query.toTs } })
     if (query.after !== undefined)
       conditions.push({ ts: { $lte: query.after.ts } }, { $or: [{ ts: { $lt: query.after.ts } }, { id: { $lt: query.after.id } }] })
-    const found = await this.#opened().find({ $and: conditions }, { sort: { ts: -1, id: -1 }, limit: query.limit + 1 })
+    const order = query.oldestFirst === true ? 1 : -1
+    const found = await this.#opened().find({ $and: conditions }, { sort: { ts: order, id: order }, limit: query.limit + 1 })
     return { items: found.slice(0, query.limit), more: found.length > query.limit }
   }
 

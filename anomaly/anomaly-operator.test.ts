@@ -82,10 +82,29 @@ test('a shift is raised once, explained, and cleared when readings have been nor
   assert.ok(raised.score >= 0.85 && raised.score <= 1)
   assert.match(
     raised.explanation.text,
-    /^temperature \d\d\.\d is [\d.]+ spreads above the expected \d\d(\.\d)? \(normal between [\d.]+ and [\d.]+\); 1000 readings seen$/,
+    /^temperature \d\d\.\d is [\d.]+ spreads above the expected \d\d(\.\d)? \(normal between [\d.]+ and [\d.]+\); the reading, [\d.]+, was never nearer to this than [\d.]+; 1000 readings seen$/,
   )
+  const { wouldBeNormal, observed, expected } = raised.explanation
+  assert.ok(typeof wouldBeNormal === 'number' && observed !== null && expected !== null)
+  assert.ok(wouldBeNormal > expected && wouldBeNormal < observed)
+  assert.equal(cleared.explanation.wouldBeNormal, undefined)
   assert.match(cleared.explanation.text, /^temperature has been normal for 60 readings: /)
   assert.notEqual(raised.id, cleared.id)
+})
+
+test('the value said to have been normal raises nothing in its place, and one a little further does', () => {
+  const first = new Bench()
+  first.sayAll('temperature', [...noise(1_000), 60])
+  const wouldBeNormal = first.anomalies[0]?.explanation.wouldBeNormal
+  assert.ok(typeof wouldBeNormal === 'number')
+  for (const [further, raised] of [
+    [0, 0],
+    [0.01, 1],
+  ] as const) {
+    const bench = new Bench()
+    bench.sayAll('temperature', [...noise(1_000), wouldBeNormal + further])
+    assert.equal(bench.anomalies.length, raised)
+  }
 })
 
 test('a fast series stays one anomaly while abnormal readings come back within the time that normal must last', () => {
@@ -167,11 +186,25 @@ test('state bytes of another version or shape are refused', () => {
     () =>
       operator.decode(
         bytesOf((into) => operator.encode(state, into)),
-        2,
+        operator.stateVersion + 1,
       ),
     { code: 'INVALID_INPUT' },
   )
-  assert.throws(() => operator.decode(new Uint8Array([9, 9]), 1), { code: 'INVALID_INPUT' })
+  assert.throws(() => operator.decode(new Uint8Array([9, 9]), operator.stateVersion), { code: 'INVALID_INPUT' })
+})
+
+test('what the fast tier alone had learnt, as in states of version 1, is taken over by the ensemble', () => {
+  const before = new Bench({ config: { ensemble: false } })
+  before.sayAll('temperature', noise(600))
+  const bench = new Bench()
+  bench.state = bench.operator.decode(
+    bytesOf((into) => before.operator.encode(before.state, into)),
+    1,
+  )
+  bench.offset = before.offset
+  bench.sayAll('temperature', [...noise(200, 20, 2), 90])
+  assert.deepEqual(bench.phases(), ['raised temperature value'])
+  assert.equal(bench.anomalies[0]?.explanation.readingsSeen, 800)
 })
 
 test('silence set for the type: raised once after the limit, cleared by the next reading, in receive time', () => {

@@ -11,11 +11,15 @@ export interface DetectorEngine<S, V> {
   /** A normal reading, and an abnormal one, of a series that a detector ought to tell apart. */
   normal: (i: number, random: () => number) => V
   abnormal: (i: number, random: () => number) => V
+  /** Abnormal readings in a row that make an event to be told from normal ones, the last of which is judged. Default 1. */
+  abnormalReadings?: number
 }
 
 const SEED = 20_251_121
 const START_TS = 1_763_680_000_000
 const MINUTE_MS = 60_000
+/** Readings after an event began that are neither: its traces fade. */
+const AFTERMATH_READINGS = 100
 
 /** Checks that hold for every detector. */
 export function detectorContract<S, V>(name: string, engine: DetectorEngine<S, V>): void {
@@ -83,8 +87,15 @@ export function detectorContract<S, V>(name: string, engine: DetectorEngine<S, V
     const detector = engine.make()
     const state = detector.create()
     run(detector, state, normalSeries(engine, 600))
-    const ts = START_TS + 600 * MINUTE_MS
-    const value = engine.abnormal(600, () => 0.5)
+    const before = (engine.abnormalReadings ?? 1) - 1
+    for (let i = 600; i < 600 + before; i++)
+      detector.learn(
+        state,
+        engine.abnormal(i, () => 0.5),
+        START_TS + i * MINUTE_MS,
+      )
+    const ts = START_TS + (600 + before) * MINUTE_MS
+    const value = engine.abnormal(600 + before, () => 0.5)
     const novelty = detector.novelty(state, value, ts)
     const finding = detector.explain(state, value, ts)
     const weights = finding.contributions.map((entry) => entry.weight)
@@ -95,8 +106,8 @@ export function detectorContract<S, V>(name: string, engine: DetectorEngine<S, V
       [...weights].sort((a, b) => b - a),
     )
     assert.ok(weights.every((weight) => weight >= 0))
-    assert.equal(finding.readingsSeen, 600)
-    assert.equal(detector.seen(state), 600)
+    assert.equal(finding.readingsSeen, 600 + before)
+    assert.equal(detector.seen(state), 600 + before)
   })
 
   test(`${name}: abnormal readings score above normal ones (AUC > 0.9), and nothing is loud while warming up`, () => {
@@ -105,13 +116,16 @@ export function detectorContract<S, V>(name: string, engine: DetectorEngine<S, V
     const state = detector.create()
     const normal: number[] = []
     const abnormal: number[] = []
+    const eventReadings = engine.abnormalReadings ?? 1
     for (let i = 0; i < 4_000; i++) {
-      const odd = i > 500 && i % 200 === 0
+      const place = i % 200
+      const odd = i > 500 && place < eventReadings
       const value = odd ? engine.abnormal(i, () => random.next()) : engine.normal(i, () => random.next())
       const novelty = detector.novelty(state, value, START_TS + i * MINUTE_MS)
       detector.learn(state, value, START_TS + i * MINUTE_MS)
       if (i < detector.warmUpReadings) assert.ok(novelty < 0.65, `reading ${i}: ${novelty}`)
-      else (odd ? abnormal : normal).push(novelty)
+      else if (odd && place === eventReadings - 1) abnormal.push(novelty)
+      else if (place >= AFTERMATH_READINGS) normal.push(novelty)
     }
     const wins = abnormal.map((odd) => normal.filter((usual) => usual < odd).length + normal.filter((usual) => usual === odd).length / 2)
     const auc = wins.reduce((sum, count) => sum + count, 0) / (abnormal.length * normal.length)

@@ -62,6 +62,7 @@ function durationText(ms: number): string {
   return ms < 172_800_000 ? `${plain(ms / 3_600_000)} h` : `${plain(ms / 86_400_000)} days`
 }
 
-function seenText(seen: number, warmUpReadings: number): string {
+/** How much was learnt; openly, while it is too little. */
+export function seenText(seen: number, warmUpReadings: number): string {
   return seen < warmUpReadings ? `learning, ${seen} of ${warmUpReadings} readings` : `${seen} readings seen`
 }

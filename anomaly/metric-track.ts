@@ -1,7 +1,8 @@
 import type { MetricValue } from '../contracts/reading.ts'
 import type { Detector, Finding } from './detector.ts'
+import type { Course } from './feedback/course.ts'
 import type { LabelState } from './label-detector.ts'
-import type { SeriesState } from './series-state.ts'
+import { rememberLatest, type EnsembleState } from './ensemble/ensemble-state.ts'
 
 export type ValueKind = 'number' | 'boolean' | 'string'
 
@@ -12,16 +13,34 @@ export interface Raised {
   normalReadings: number
   /** Event time of the latest reading that would raise it, epoch ms. */
   abnormalTs: number
+  /** Event time at which it began, and its largest novelty; states of earlier releases do not have them. */
+  sinceTs?: number
+  peak?: number
+  /** What was a usual distance from the local level then (numbers only), and what the readings since then lay beyond it. */
+  reach?: number
+  course?: number[]
+  /** It is the like of one that was rejected: nobody hears of it while it stays so. */
+  quiet?: Quiet
+}
+
+export interface Quiet {
+  /** Id of the feedback. */
+  feedback: string
+  /** How the rejected one went on; null where that is not known or does not tell. */
+  course: Course | null
+  /** Event time, and novelty, beyond which it is not the like of what was rejected. */
+  untilTs: number
+  peakMax: number
 }
 
 /** One metric of one device: its kind decides which detector its state belongs to. */
 export type MetricTrack =
-  { kind: 'number' | 'boolean'; state: SeriesState; raised: Raised | null } | { kind: 'string'; state: LabelState; raised: Raised | null }
+  { kind: 'number' | 'boolean'; state: EnsembleState; raised: Raised | null } | { kind: 'string'; state: LabelState; raised: Raised | null }
 
 /** The detectors in use: one object each for all series of a kind. */
 export interface Detectors {
-  readonly number: Detector<SeriesState, number>
-  readonly boolean: Detector<SeriesState, number>
+  readonly number: Detector<EnsembleState, number>
+  readonly boolean: Detector<EnsembleState, number>
   readonly string: Detector<LabelState, string>
 }
 
@@ -41,9 +60,35 @@ export function noveltyOf(detectors: Detectors, track: MetricTrack, value: Metri
     : detectors[track.kind].novelty(track.state, Number(value), tsMs)
 }
 
+/** Halvings of the way between an abnormal value and the expected one: to a millionth of it. */
+const HALVINGS = 20
+
+/** The value nearest to `value` whose novelty is below `threshold`, on the way to `expected`; null when that is not below it either. */
+export function nearestNormal(
+  detectors: Detectors,
+  track: MetricTrack,
+  value: number,
+  expected: number,
+  tsMs: number,
+  threshold: number,
+): number | null {
+  if (noveltyOf(detectors, track, expected, tsMs) >= threshold) return null
+  let abnormal = value
+  let normal = expected
+  for (let k = 0; k < HALVINGS; k++) {
+    const middle = abnormal / 2 + normal / 2
+    if (noveltyOf(detectors, track, middle, tsMs) >= threshold) abnormal = middle
+    else normal = middle
+  }
+  return normal
+}
+
 export function learnInto(detectors: Detectors, track: MetricTrack, value: MetricValue, tsMs: number): void {
   if (track.kind === 'string') detectors.string.learn(track.state, String(value), tsMs)
-  else detectors[track.kind].learn(track.state, Number(value), tsMs)
+  else {
+    rememberLatest(track.state, Number(value))
+    detectors[track.kind].learn(track.state, Number(value), tsMs)
+  }
 }
 
 export function findingOf(detectors: Detectors, track: MetricTrack, value: MetricValue, tsMs: number): Finding {

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { gaussian, seededRandom } from '../kernel/random.ts'
 import { parseTimestamp } from './csv-timestamp.ts'
-import { NumericDetector } from './numeric-detector.ts'
+import { EnsembleDetector } from './ensemble/ensemble-detector.ts'
 import { scoreCsv, scoreDirectory } from './score-file.ts'
 
 const START_TS = Date.UTC(2014, 4, 14, 1, 14)
@@ -34,7 +34,7 @@ function series(rows: number, spikeAt: number): number[] {
 test('each row gets exactly the score of the online detector; the rest of the text is untouched', async () => {
   const values = series(400, 350)
   const text = `timestamp,value\n${values.map((value, i) => `${stamp(i)},${value}`).join('\n')}\n`
-  const detector = new NumericDetector()
+  const detector = new EnsembleDetector()
   const state = detector.create()
   const expected = values.map((value, i) => {
     const score = detector.score(state, value, START_TS + i * 300_000)
@@ -92,6 +92,31 @@ test('training rows score 0 and are learnt', async () => {
   const trained = (await scored(text, { trainRows: 200 })).split('\n')
   assert.ok(trained.slice(1, 201).every((row) => row.endsWith(',0.000000')))
   assert.deepEqual(trained.slice(201), plain.slice(201))
+})
+
+test('with training rows several metrics are scored together: what wandered in training may, what stood still may not', async () => {
+  const random = seededRandom(9)
+  let warmth = 20
+  const rows = Array.from({ length: 900 }, (_, i) => {
+    warmth += 0.05 * gaussian(random)
+    const flow = 30 + gaussian(random) - (i >= 700 && i < 800 ? 3 : 0)
+    return `${stamp(i)},${warmth},${flow}`
+  })
+  const result = await scored(`timestamp,warmth,flow\n${rows.join('\n')}\n`, { trainRows: 400 })
+  const scores = result
+    .trim()
+    .split('\n')
+    .slice(1)
+    .map((row) => Number(row.split(',')[3]))
+  assert.ok(scores.slice(0, 400).every((score) => score === 0))
+  assert.ok(Math.max(...scores.slice(400, 700)) < 0.5, `${Math.max(...scores.slice(400, 700))}`)
+  assert.ok(scores.slice(720, 800).every((score) => score > 0.5))
+  assert.ok(scores.slice(840).every((score) => score < 0.5))
+  const bad = rows.map((row, i) => (i % 10 === 5 ? `${stamp(i)},NaN,` : i === 650 ? `${stamp(i)},1e300,-1e300` : row))
+  const strange = (await scored(`timestamp,warmth,flow\n${bad.join('\n')}\n`, { trainRows: 400 })).trim().split('\n').slice(1)
+  assert.ok(strange.map((row) => Number(row.split(',')[3])).every((score) => score >= 0 && score <= 1))
+  const prefix = await scored(`timestamp,warmth,flow\n${rows.slice(0, 750).join('\n')}\n`, { trainRows: 400 })
+  assert.ok(result.startsWith(prefix))
 })
 
 test('errors name file and line and say what to do', async () => {

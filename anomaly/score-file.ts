@@ -6,13 +6,14 @@ import { InvalidInputError, NotFoundError } from '../kernel/errors.ts'
 import { readHeader, SCORE_COLUMN, type CsvLayout } from './csv-header.ts'
 import { cellsOf, linesOf } from './csv-lines.ts'
 import { parseTimestamp } from './csv-timestamp.ts'
-import { NumericDetector } from './numeric-detector.ts'
-import type { SeriesState } from './series-state.ts'
+import { EnsembleDetector } from './ensemble/ensemble-detector.ts'
+import type { EnsembleState } from './ensemble/ensemble-state.ts'
+import { JointModel, TRAIN_ROWS_MIN } from './joint/joint-model.ts'
 
 export interface ScoreCsvOptions {
   /** What error messages call the input: its path. */
   name: string
-  /** The first rows, known to be normal: they are learnt and score 0. Default 0. */
+  /** The first rows, known to be normal: they are learnt and score 0; several metrics are then scored by one joint model. Default 0. */
   trainRows?: number
 }
 
@@ -22,28 +23,33 @@ const SCORE_DECIMALS = 6
  * Scores a CSV text with exactly the online detector, row by row, as it comes: yields the same lines with `anomaly_score` added.
  * - Header required; columns separated by `,` or `;`; a timestamp column (`timestamp`, `datetime`, `time`, `ts`, `date`) and one column
  *   per metric. Columns that hold the answer (`label`, `anomaly`, `changepoint`, …) are kept and never read.
- * - Each metric has a detector of its own; the row's score is the largest of theirs.
+ * - Each metric has a detector of its own; the row's score is the largest of theirs. With at least `TRAIN_ROWS_MIN` training rows and
+ *   several metrics, one joint model of them all, learnt from those rows, scores the rest.
  * - A cell that is not a finite number (empty, text, NaN, infinity) scores 0 for its metric and teaches it nothing.
  * - Duplicated and unordered timestamps are accepted: rows count in the order of the file. Blank lines pass through, unscored.
  * Throws InvalidInputError, naming file and line, on a missing header, an unreadable timestamp, or a row of another width.
  */
 export async function* scoreCsv(input: AsyncIterable<string | Uint8Array>, options: ScoreCsvOptions): AsyncGenerator<string> {
-  const detector = new NumericDetector()
+  const detector = new EnsembleDetector()
   const trainRows = options.trainRows ?? 0
   let layout: CsvLayout | undefined
-  let states: SeriesState[] = []
+  let states: EnsembleState[] = []
   let line = 0
   let rows = 0
+  let joint: JointModel | undefined
   for await (const { text, ending } of linesOf(input, options.name)) {
     line++
     if (layout === undefined) {
       layout = readHeader(text, options.name)
       states = layout.metricColumns.map(() => detector.create())
+      const metrics = layout.metricColumns.length
+      if (metrics > 1 && trainRows >= TRAIN_ROWS_MIN) joint = new JointModel({ metrics, trainRows })
       yield `${text}${layout.separator}${SCORE_COLUMN}${ending}`
     } else if (text.trim() === '') {
       yield text + ending
     } else {
-      const score = scoreRow(detector, states, layout, text, `${options.name}:${line}`)
+      const { tsMs, values } = readRow(layout, text, `${options.name}:${line}`)
+      const score = joint === undefined ? scoreApart(detector, states, values, tsMs) : joint.next(values)
       yield `${text}${layout.separator}${(rows++ < trainRows ? 0 : score).toFixed(SCORE_DECIMALS)}${ending}`
     }
   }
@@ -53,7 +59,7 @@ export async function* scoreCsv(input: AsyncIterable<string | Uint8Array>, optio
     })
 }
 
-function scoreRow(detector: NumericDetector, states: readonly SeriesState[], layout: CsvLayout, text: string, place: string): number {
+function readRow(layout: CsvLayout, text: string, place: string): { tsMs: number; values: number[] } {
   const cells = cellsOf(text, layout.separator)
   if (cells.length !== layout.columns) {
     throw new InvalidInputError(`${place}: the row has ${cells.length} cells, the header ${layout.columns}`, {
@@ -67,11 +73,14 @@ function scoreRow(detector: NumericDetector, states: readonly SeriesState[], lay
       remedy: 'Use YYYY-MM-DD HH:MM:SS, ISO 8601, epoch seconds or epoch milliseconds.',
     })
   }
+  return { tsMs, values: layout.metricColumns.map((column) => numberOf(cells[column] ?? '')) }
+}
+
+function scoreApart(detector: EnsembleDetector, states: readonly EnsembleState[], values: readonly number[], tsMs: number): number {
   let highest = 0
-  for (const [index, column] of layout.metricColumns.entries()) {
-    const state = states[index]
-    const value = numberOf(cells[column] ?? '')
-    if (state === undefined || !Number.isFinite(value)) continue
+  for (const [index, state] of states.entries()) {
+    const value = values[index] ?? Number.NaN
+    if (!Number.isFinite(value)) continue
     highest = Math.max(highest, detector.score(state, value, tsMs))
     detector.learn(state, value, tsMs)
   }

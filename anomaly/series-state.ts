@@ -63,7 +63,7 @@ const FLOAT_MAX = 3e38
 
 /** An empty series. `quantum` is the resolution where it is known beforehand, else 0. */
 export function createSeriesState(quantum: number): SeriesState {
-  const state = viewsOf(new ArrayBuffer(STATE_BYTES))
+  const state = seriesStateIn(new ArrayBuffer(STATE_BYTES))
   state.core[QUANTUM] = quantum
   state.memory.fill(1, LAG_ERRORS, LAG_ERRORS + LAGS)
   state.memory.fill(Number.NaN, DAY, WEEK + WEEK_BINS)
@@ -85,7 +85,7 @@ export function restoreSeriesState(bytes: Uint8Array): SeriesState {
   }
   const buffer = new ArrayBuffer(STATE_BYTES)
   new Uint8Array(buffer).set(bytes)
-  return viewsOf(buffer)
+  return seriesStateIn(buffer)
 }
 
 /** A value as kept in memory: relative to the anchor and within single precision. */
@@ -94,6 +94,7 @@ export function toMemory(value: number, anchor: number): number {
   return relative > FLOAT_MAX ? FLOAT_MAX : relative < -FLOAT_MAX ? -FLOAT_MAX : relative
 }
 
-function viewsOf(buffer: ArrayBuffer): SeriesState {
+/** The state that lies at the beginning of `buffer`, which it shares. */
+export function seriesStateIn(buffer: ArrayBuffer): SeriesState {
   return { core: new Float64Array(buffer, 0, CORE_LENGTH), memory: new Float32Array(buffer, CORE_LENGTH * 8, MEMORY_LENGTH) }
 }

@@ -43,6 +43,7 @@ export async function assemble(context: BuildContext, targets: readonly Target[]
   try {
     for (const name of START_ORDER) {
       if (!wanted.has(name)) continue
+      context.stopAsked.throwIfAborted()
       await buildInto(parts, name, context)
       await lifecycle.start(parts[name] as Service)
       if (name === 'eventLog') await parts.eventLog?.ensureTopics(topicSpecs(context.config))

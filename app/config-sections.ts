@@ -1,15 +1,25 @@
 import { Type, type Static, type TSchema } from 'typebox'
 import type { ConfigFault } from '../kernel/errors.ts'
+import { AgentsConfigSchema, crossCheckAgentsConfig } from '../agents/config.ts'
+import { EvidenceConfigSchema } from '../agents/evidence/config.ts'
+import { ProposalsConfigSchema } from '../agents/proposals/config.ts'
+import { BrainsConfigSchema, crossCheckBrainsConfig } from '../agents/brains/config.ts'
+import { MemoryConfigSchema } from '../agents/memory/config.ts'
+import { crossCheckProactiveConfig, ProactiveConfigSchema } from '../agents/proactive/config.ts'
+import { crossCheckWatchdogConfig, WatchdogConfigSchema } from '../agents/watchdog/config.ts'
 import { AlertsConfigSchema, crossCheckAlertsConfig } from '../alerts/config.ts'
 import { crossCheckWebhooksConfig, WebhooksConfigSchema } from '../alerts/webhooks/config.ts'
 import { anomalyConfigFaults, AnomalyConfigSchema } from '../anomaly/config.ts'
+import { modelsConfigFaults, ModelsConfigSchema } from '../anomaly/models/config.ts'
 import { brokerConfigSchema } from '../broker/config.ts'
 import { ApiConfigSchema } from '../dashboard/api/config.ts'
 import { AuditConfigSchema } from '../device-registry/audit/config.ts'
+import { DecommissionConfigSchema } from '../device-registry/decommission/config.ts'
 import { RegistryConfigSchema } from '../device-registry/config.ts'
 import { IngestConfigSchema } from '../ingest/config.ts'
 import { crossCheckMqttDoorConfig, MqttDoorConfigSchema } from '../ingest/mqtt-door-config.ts'
 import { ProcessingConfigSchema } from '../processing/config.ts'
+import { crossCheckRulesConfig, RulesConfigSchema } from '../processing/rules/config.ts'
 import { crossCheckWindowsConfig, WindowsConfigSchema } from '../processing/windows/config.ts'
 import { crossCheckEnrolmentConfig, EnrolmentConfigSchema } from '../provisioning/doors/config.ts'
 import { PostureConfigSchema } from '../provisioning/posture/config.ts'
@@ -20,6 +30,7 @@ import { MongodbConfigSchema } from '../storage/documents/mongodb-config.ts'
 import { crossCheckEventLogConfig, EventLogConfigSchema } from '../storage/event-log/config.ts'
 import { crossCheckKafkaConfig, KafkaConfigSchema } from '../storage/event-log/kafka-config.ts'
 import { crossCheckSeriesConfig, SeriesConfigSchema } from '../storage/series/config.ts'
+import { TelemetryConfigSchema } from './telemetry/config.ts'
 import { QuestdbConfigSchema } from '../storage/series/questdb-config.ts'
 
 /** What concerns the whole process. */
@@ -121,12 +132,22 @@ export const SECTIONS = {
   mqttDoor: MqttDoorConfigSchema,
   processing: ProcessingConfigSchema,
   windows: WindowsConfigSchema,
+  rules: RulesConfigSchema,
   anomaly: AnomalyConfigSchema,
+  models: ModelsConfigSchema,
   alerts: AlertsConfigSchema,
   webhooks: WebhooksConfigSchema,
+  agents: AgentsConfigSchema,
+  evidence: EvidenceConfigSchema,
+  proposals: ProposalsConfigSchema,
+  brains: BrainsConfigSchema,
+  watchdog: WatchdogConfigSchema,
+  proactive: ProactiveConfigSchema,
+  memory: MemoryConfigSchema,
   registry: RegistryConfigSchema,
   audit: AuditConfigSchema,
   posture: PostureConfigSchema,
+  decommission: DecommissionConfigSchema,
   provisioning: ProvisioningConfigSchema,
   rotation: RotationConfigSchema,
   enrolment: EnrolmentConfigSchema,
@@ -137,6 +158,7 @@ export const SECTIONS = {
   kafka: KafkaConfigSchema,
   questdb: QuestdbConfigSchema,
   mongodb: MongodbConfigSchema,
+  telemetry: TelemetryConfigSchema,
 } as const satisfies Record<string, TSchema>
 
 export type Config = { [K in keyof typeof SECTIONS]: Static<(typeof SECTIONS)[K]> }
@@ -145,9 +167,15 @@ export type Config = { [K in keyof typeof SECTIONS]: Static<(typeof SECTIONS)[K]
 export function crossCheck(config: Config): ConfigFault[] {
   return [
     ...crossCheckWindowsConfig(config.windows, 'windows'),
+    ...crossCheckRulesConfig(config.rules, 'rules'),
     ...anomalyConfigFaults(config.anomaly, 'anomaly'),
+    ...modelsConfigFaults(config.models, 'models'),
     ...crossCheckAlertsConfig(config.alerts, 'alerts'),
     ...crossCheckWebhooksConfig(config.webhooks, 'webhooks'),
+    ...crossCheckAgentsConfig(config.agents, 'agents'),
+    ...crossCheckBrainsConfig(config.brains, 'brains'),
+    ...crossCheckWatchdogConfig(config.watchdog, 'watchdog'),
+    ...crossCheckProactiveConfig(config.proactive, 'proactive'),
     ...crossCheckProvisioningConfig(config.provisioning, 'provisioning'),
     ...crossCheckRotationConfig(config.rotation, 'rotation'),
     ...crossCheckEnrolmentConfig(config.enrolment, 'enrolment'),

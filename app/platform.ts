@@ -37,6 +37,8 @@ export class Platform {
   #tls: TlsMaterial | undefined
   #starting: Promise<ReadyLine> | undefined
   #stopping: Promise<void> | undefined
+  readonly #stopAsked = new AbortController()
+  #roadStarted = false
   /** The road thread was told to stop: its end is no failure. */
   #roadMayEnd = false
 
@@ -64,8 +66,10 @@ export class Platform {
     return this.#starting
   }
 
-  /** Drains and frees everything: the edge first, so that nothing new comes in. A start that is under way is finished before. */
+  /** Drains and frees everything: the edge first, so that nothing new comes in. A start that is under way rejects. */
   stop(): Promise<void> {
+    this.#stopAsked.abort()
+    if (!this.#roadStarted) this.#tell({ kind: 'stop' })
     this.#stopping ??= Promise.allSettled([this.#starting]).then(() => this.#stopAll())
     return this.#stopping
   }
@@ -74,11 +78,14 @@ export class Platform {
     await this.#folder.open()
     try {
       this.#processId = await this.#folder.processId()
+      this.#stopAsked.signal.throwIfAborted()
       const isSplit = this.#targets.includes('edge') && this.#targets.length > 1
       const ofRoad = isSplit ? await this.#startRoad() : {}
       this.#metrics.collectProcess()
       this.#assembly = await assemble(this.#context(), isSplit ? ['edge'] : this.#targets)
       this.#assembly.parts.edgeCertificate?.onServerCertificate(() => this.#reloadTls())
+      // A certificate or a staple that came while the parts were built reached no listener.
+      this.#reloadTls()
       const addresses = { ...addressesOf(this.#assembly), ...ofRoad, ...(isSplit ? {} : await this.#startOperations()) }
       await this.#folder.publish({ pid: process.pid, startedAt: systemClock.nowMs(), ...addresses })
       return { ready: true, ...addresses, data: this.#folder.path }
@@ -128,7 +135,7 @@ export class Platform {
       let started = false
       road.on('message', (message: FromRoad) => {
         if (message.kind === 'started') {
-          started = true
+          started = this.#roadStarted = true
           this.#tls = message.tls
           resolve(message.addresses)
         } else if (message.kind === 'failed') reject(fromPlain(message.error))
@@ -191,6 +198,7 @@ export class Platform {
       log: this.#log,
       metrics: this.#metrics,
       operations: { metricsText: () => this.#metrics.registry.metrics(), notReady: async () => this.#notReady() },
+      stopAsked: this.#stopAsked.signal,
       tls: () => {
         if (this.#tls === undefined) throw new TimeoutError('the server certificate is not there yet')
         return this.#tls

@@ -23,6 +23,7 @@ const { config, targets, processId, dataDirectory } = workerData as RoadThreadDa
 const log = createLogger({ level: config.platform.logLevel, name: 'road' })
 const metrics = new Metrics()
 const answers = new Map<number, (answer: EdgeAnswer) => void>()
+const stopAsked = new AbortController()
 let asked = 0
 let assembly: Assembly | undefined
 let operationsServer: OperationsServer | undefined
@@ -60,6 +61,7 @@ async function start(): Promise<void> {
     log,
     metrics,
     operations,
+    stopAsked: stopAsked.signal,
     tls: () => {
       throw new InternalError('the edge is not in this thread')
     },
@@ -87,7 +89,10 @@ function plainError(error: unknown): PlainError {
 
 port.on('message', (message: ToRoad) => {
   if (message.kind === 'answer') answers.get(message.id)?.(message.answer)
-  else void stop()
+  else {
+    stopAsked.abort()
+    void stop()
+  }
 })
 
 const started = start().catch((error: unknown) => {
@@ -96,7 +101,7 @@ const started = start().catch((error: unknown) => {
   port.close()
 })
 
-/** A start that is under way is finished first: half of it could not be stopped. */
+/** A start that is under way ends with the module that it is at. */
 async function stop(): Promise<void> {
   await started
   await operationsServer?.stop()

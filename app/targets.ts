@@ -2,7 +2,7 @@ import { ConfigError, InvalidInputError, type ConfigFault } from '../kernel/erro
 import type { Config } from './config-sections.ts'
 
 /** The parts of the platform that can run in a thread or process of their own. */
-export const TARGETS = ['edge', 'registry', 'processing', 'anomaly', 'alerts', 'dashboard'] as const
+export const TARGETS = ['edge', 'registry', 'processing', 'anomaly', 'alerts', 'agents', 'dashboard'] as const
 export type Target = (typeof TARGETS)[number]
 
 /** `all`, or a comma list of targets. Throws InvalidInputError naming what is allowed. */

@@ -3,7 +3,10 @@ import type { TopicSpec } from '../storage/event-log/event-log.ts'
 import type { Config } from './config-sections.ts'
 
 /** Topics whose consumers set undecodable records aside. */
-const WITH_DEAD_LETTERS = [TOPICS.readings, TOPICS.rejected, TOPICS.anomalies, TOPICS.alerts] as const
+const WITH_DEAD_LETTERS = [
+  ...[TOPICS.readings, TOPICS.rejected, TOPICS.anomalies, TOPICS.alerts],
+  ...[TOPICS.agentLifecycle, TOPICS.chatEvents, TOPICS.agentStatus, TOPICS.agentMessages, TOPICS.digests],
+] as const
 
 /** Partitions where the configuration leaves it to the engine; at most so many processes share the work. */
 const PARTITIONS = { lmdb: 1, kafka: 12 } as const

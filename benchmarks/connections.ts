@@ -1,9 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process'
+import { createPrivateKey } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { sleep, systemClock } from '../kernel/time.ts'
+import { PASSPHRASE_FILE } from '../provisioning/ca/keys/passphrase.ts'
 import { BenchPlatform, deviceNames } from './harness/bench-platform.ts'
 import { complain, report, rounded } from './harness/figures.ts'
 import { anonymousMb } from './harness/process-usage.ts'
@@ -61,7 +64,13 @@ try {
   process.stderr.write(`enrolling ${count} devices …\n`)
   await platform.enrol(deviceNames(count))
   const pki = join(platform.process.data, 'pki')
-  const aedes = new Program('./peers/bare-aedes.js', ['--key-and-cert', join(pki, 'server.pem'), '--ca', join(pki, 'ca.pem')])
+  // Bare Aedes knows nothing of keys that are encrypted in their files.
+  const keyAndCert = join(platform.process.folder, 'bare-aedes.pem')
+  const sealed = readFileSync(join(pki, 'server.pem'), 'utf8')
+  const passphrase = readFileSync(join(platform.process.data, PASSPHRASE_FILE), 'utf8').trim()
+  const key = createPrivateKey({ key: sealed, passphrase }).export({ format: 'pem', type: 'pkcs8' })
+  writeFileSync(keyAndCert, key.toString() + sealed.slice(sealed.indexOf('-----BEGIN CERTIFICATE')), { mode: 0o600 })
+  const aedes = new Program('./peers/bare-aedes.js', ['--key-and-cert', keyAndCert, '--ca', join(pki, 'ca.pem')])
   const { port } = await aedes.said<{ port: number }>()
   const bare = await memoryPerConnection(aedes.child.pid as number, port, platform.certs)
   aedes.child.kill()

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { AnomalyOperator } from '../anomaly/anomaly-operator.ts'
+import { CorrelationOperator } from '../anomaly/joint/correlation-operator.ts'
 import { loadConfig } from '../app/config.ts'
 import { openDocuments, openEventLog, openSeries } from '../app/engines.ts'
 import { topicSpecs } from '../app/topics.ts'
@@ -43,7 +44,8 @@ const context = { dataDirectory: folder, clock: systemClock, random: systemRando
 const documents = await openDocuments(config, context)
 const eventLog = await openEventLog(config, context)
 const series = await openSeries(config, context)
-const alive = setInterval(() => undefined, 1_000)
+let anonymousMaxMb = 0
+const alive = setInterval(() => (anonymousMaxMb = Math.max(anonymousMaxMb, anonymousMb(process.pid))), 1_000)
 const random = seededRandom(3)
 const noise = Array.from({ length: VALUES }, () => 20 + gaussian(random))
 let sent = 0
@@ -74,9 +76,11 @@ async function settled(): Promise<void> {
 try {
   for (const store of [documents, eventLog, series]) await store.start()
   await eventLog.ensureTopics(topicSpecs(config))
+  const single = new AnomalyOperator({ ...context, config: config.anomaly, silenceAfterMs: () => null })
   const operators = [
     new WindowOperator({ ...context, config: config.windows }),
-    new AnomalyOperator({ ...context, config: config.anomaly, silenceAfterMs: () => null }),
+    single,
+    new CorrelationOperator({ config: config.anomaly, anomalyMetrics: single.anomalyMetrics }),
   ]
   const worker = new ReadingsWorker({
     ...context,
@@ -103,6 +107,7 @@ try {
     perS: Math.round((readings * 1_000) / (systemClock.monotonicMs() - startedMs)),
     cpuMicrosecondsPerReading: (cpu.user + cpu.system) / readings,
     anonymousMb: Math.round(anonymousMb(process.pid)),
+    anonymousMaxMb: Math.round(anonymousMaxMb),
   }
   process.stdout.write(`${JSON.stringify(result)}\n`)
   await worker.stop()

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { InvalidInputError } from '../kernel/errors.ts'
 import { systemClock } from '../kernel/time.ts'
 import type { Contender, Turn } from './harness/contender.ts'
 import { complain, report, rounded } from './harness/figures.ts'
@@ -10,7 +11,8 @@ import { ThisProjectOnServers } from './peers/this-project-on-servers.ts'
 /*
  * This project, embedded and on Kafka and QuestDB, and the pipeline people build today, in turn, under the same load from the same generator:
  * publish to queryable. Only one system runs at a time, and who begins changes from round to round. Each is started anew for each turn and warmed up before it is measured.
- * Options: --total 1000000 (messages a turn), --rounds 3, --warm-up 100000, --connections 50, --inflight 20 (per connection).
+ * Options: --total 1000000 (messages a turn), --rounds 3, --warm-up 100000, --connections 50, --inflight 20 (per connection),
+ * --only TEXT (systems whose name holds it).
  */
 
 const BENCH = 'peers'
@@ -25,6 +27,7 @@ const { values: options } = parseArgs({
     'warm-up': { type: 'string', default: '100000' },
     connections: { type: 'string', default: '50' },
     inflight: { type: 'string', default: '20' },
+    only: { type: 'string', default: '' },
   },
 })
 const total = Number(options.total)
@@ -56,7 +59,12 @@ const goals: readonly [Contender, number][] = [
   [embedded, EMBEDDED_RATIO_MIN],
   [onServers, SERVERS_RATIO_MIN],
 ]
-const contenders = [embedded, peer, onServers].filter((contender) => {
+const all = [embedded, peer, onServers]
+if (!all.some(({ name }) => name.includes(options.only))) {
+  throw new InvalidInputError(`--only ${options.only}: the systems are ${all.map(({ name }) => `'${name}'`).join(', ')}`)
+}
+const contenders = all.filter((contender) => {
+  if (!contender.name.includes(options.only)) return false
   const missing = contender.missing()
   if (missing !== null) process.stderr.write(`SKIPPED, NOT MEASURED: ${contender.name}: ${missing}\n`)
   return missing === null

@@ -53,7 +53,14 @@ function benchIntake(): Figure {
     const state = new PacketState(limits())
     const backlog = new Backlog(65_535, () => undefined)
     const nothing = (): void => undefined
-    const listener = { onPackets: nothing, onAnswer: nothing, onConnect: nothing, onDisconnect: nothing, onViolation: nothing }
+    const listener = {
+      onPackets: nothing,
+      onPublish: () => false,
+      onAnswer: nothing,
+      onConnect: nothing,
+      onDisconnect: nothing,
+      onViolation: nothing,
+    }
     const intake = new Intake({ state, backlog, repeatedFilters: new RepeatedFilters(), listener, nowMs: () => 0 })
     intake.take(connectPacket(`device-${i}`))
     intake.proceed()

@@ -249,6 +249,25 @@ test('new certificates come into use without dropping a session', async () => {
   )
 })
 
+test('clients that ask for the status of the certificate get the staple of the material given last, on both listeners', async () => {
+  const stapled = async (port: number): Promise<Buffer | null> => {
+    const options = { host: '127.0.0.1', port, ca: fixture.authority.caPem, servername: 'localhost', ...pump, requestOCSP: true }
+    const socket = connectTls(options)
+    socket.on('error', () => socket.destroy())
+    const [staple] = (await once(socket, 'OCSPResponse')) as [Buffer | null]
+    socket.destroy()
+    return staple
+  }
+  const { ports } = fixture.broker
+  for (const derBase64 of [undefined, 'AQID', 'BAUG']) {
+    const { staple: _before, ...material } = fixture.material
+    fixture.material =
+      derBase64 === undefined ? material : { ...material, staple: { derBase64, nextUpdateMs: systemClock.nowMs() + 60_000 } }
+    fixture.broker.reloadTls()
+    for (const port of [ports?.mqtts ?? 0, ports?.wss ?? 0]) assert.equal((await stapled(port))?.toString('base64'), derBase64)
+  }
+})
+
 test('WebSockets: the subprotocol is wanted, data is binary, plain requests are told to upgrade', async () => {
   const { ports } = fixture.broker
   const url = `wss://127.0.0.1:${ports?.wss}/anything`

@@ -27,6 +27,7 @@ import { DeviceSession, type ListenerName } from './device-session.ts'
 import { Edge } from './edges/edge.ts'
 import { Expulsion } from './expulsion.ts'
 import { OWN_CERTIFICATES } from './identity.ts'
+import { Forgetting } from './forgetting.ts'
 import { IntakeBudget } from './intake-budget.ts'
 import { LeftWills } from './left-wills.ts'
 import { LoneDownlinks } from './lone-downlinks.ts'
@@ -121,6 +122,7 @@ export class Broker implements Service {
   readonly #claims: ClaimBroker | undefined
   readonly #commands: Commands
   readonly #expulsion: Expulsion
+  readonly #forgetting: Forgetting
   readonly #deadlines: DeadlineWheel
   readonly #listeners: Partial<Record<ListenerName, DeviceListener>> = {}
   #ports: BrokerPorts | undefined
@@ -185,6 +187,13 @@ export class Broker implements Service {
       onDropped: (drop) => this.#onDropped(drop),
     })
     this.#expulsion = new Expulsion({ connections: this.#connections, clock, log, metrics })
+    this.#forgetting = new Forgetting({
+      ...options,
+      commands: this.#commands,
+      broker: this.#broker,
+      connections: this.#connections,
+      persistence: this.#persistence,
+    })
     this.#deadlines = new DeadlineWheel(clock)
     exposePersistence(metrics, this.#persistence)
   }
@@ -261,7 +270,7 @@ export class Broker implements Service {
     const material = this.#material()
     this.#admission.trust(material)
     for (const listener of Object.values(this.#listeners)) listener.reloadTls(material)
-    this.#options.log.info('broker certificates reloaded')
+    this.#options.log.debug('broker certificates reloaded')
   }
 
   /**
@@ -297,6 +306,7 @@ export class Broker implements Service {
       ...{ eventLog, clock, log, config: config.edges },
       deliver: (clientId, downlink, place) => this.#commands.deliver(clientId, downlink, place),
       cancel: (cancelled) => this.#cancel(cancelled),
+      forget: (forgetting) => this.#forgetting.forget(forgetting),
     })
     await this.#downlinks.start()
   }
@@ -370,6 +380,7 @@ export class Broker implements Service {
       host: {
         deliver: (clientId, downlink, place) => this.#commands.deliver(clientId, downlink, place),
         cancel: (cancelled) => this.#cancel(cancelled),
+        forget: (forgetting) => this.#forgetting.forget(forgetting),
         vacate: (clientId) => this.#seated.vacate(clientId),
         onOrphans: (clientIds) => this.#leftWills.say(clientIds, this.#broker.id),
         onLost: () => this.#seated.endAll(),

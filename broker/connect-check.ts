@@ -19,11 +19,11 @@ export type ConnectVerdict = { status: 'accepted' } | { status: 'refused'; reaso
  * here, because a device may be revoked between the two.
  */
 export function checkConnect(session: DeviceSession, client: Client, registry: RegistryView): ConnectVerdict {
-  const { tenant, device, serial } = session.identity
+  const { tenant, device, serial, issuer } = session.identity
   if (client.id !== session.sessionId) {
     return refused('client-id', IDENTIFIER_REJECTED, 'the client id is not the device id of the certificate')
   }
-  const admission = registry.admit(tenant, device, serial)
+  const admission = registry.admit(tenant, device, serial, issuer)
   if (admission.status === 'refused') return refused(admission.reason, NOT_AUTHORISED)
   if (!authorise(session.principal, 'connect', { tenant, kind: 'session', id: device })) return refused('identity', NOT_AUTHORISED)
   if (session.willTopic !== undefined && !mayWill(session, session.willTopic)) return refused('foreign-will', NOT_AUTHORISED)

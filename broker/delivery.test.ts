@@ -126,6 +126,22 @@ test('QoS 2: a repeated publish is appended once: before its PUBREC, after it, o
   cleaned.socket.destroy()
 })
 
+test('a device that listens to itself hears what it sends, while it listens', async () => {
+  const client = await fixture.connected('pump-1', pump)
+  const heard: string[] = []
+  client.on('message', (_topic, payload) => heard.push(payload.toString()))
+  const send = (text: string): Promise<unknown> => client.publishAsync('devices/pump-1/telemetry', text, { qos: 1 })
+  await send('before')
+  await client.subscribeAsync('devices/pump-1/telemetry', { qos: 1 })
+  await send('while')
+  await until('its own message', () => heard.length === 1)
+  await client.unsubscribeAsync('devices/pump-1/telemetry')
+  await send('after')
+  assert.deepEqual(heard, ['while'])
+  assert.deepEqual(fixture.sink.texts, ['telemetry=before', 'telemetry=while', 'telemetry=after'])
+  await client.endAsync()
+})
+
 test('commands: to a connected device, into the queue of an absent one, nowhere for one without a session; over a restart, in order', async () => {
   const other = await fixture.device('pump-3')
   const down = (text: string, device = 'pump-3'): Promise<{ status: string }> =>

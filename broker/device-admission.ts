@@ -70,7 +70,7 @@ export class DeviceAdmission {
       this.#refusals.note('unknown-ca', { remoteAddress, listener, detail: 'signed by a CA that is not accepted, or not any more' })
       return undefined
     }
-    const { tenant, device, serial } = result.identity
+    const { tenant, device, serial, issuer } = result.identity
     const context: RefusalContext = { tenant, device, serial, remoteAddress, listener }
     const lapse = this.#trust.lapse(result.credential)
     if (lapse !== undefined) {
@@ -78,7 +78,7 @@ export class DeviceAdmission {
       return undefined
     }
     const isClaim = result.credential.kind === 'claim'
-    const admission = isClaim ? undefined : this.#registry.admit(tenant, device, serial)
+    const admission = isClaim ? undefined : this.#registry.admit(tenant, device, serial, issuer)
     // A factory's device may be new: what becomes of it is asked when it sends CONNECT.
     const mayBeNew = result.credential.kind === 'factory' && admission?.status === 'refused' && admission.reason === 'unknown-device'
     if (admission?.status === 'refused' && !mayBeNew) {

@@ -12,6 +12,7 @@ import type { TakeResult } from './edges/seats.ts'
 import { DirectEmitter, type EmittedPacket } from './direct-emitter.ts'
 import { GrantedFilters } from './granted-filters.ts'
 import { partiesOf, sessionIdOfTopic } from './names.ts'
+import type { PlainPublish } from './packets/publish.ts'
 import type { StrictConnection } from './packets/strict-connection.ts'
 import { EMPTY_SESSION_TOPIC, type DocumentsPersistence } from './persistence/documents-persistence.ts'
 import type { BrokerPacket } from './persistence/packet.ts'
@@ -125,7 +126,9 @@ export class DeviceBroker {
   }
 
   handle(session: DeviceSession, connection: StrictConnection): void {
-    this.#sessions.set(this.#aedes.handle(connection), session)
+    const client = this.#aedes.handle(connection)
+    this.#sessions.set(client, session)
+    connection.offerPublishes((publish) => this.#takePublish(client, session, connection, publish))
   }
 
   isLive(sessionId: string): boolean {
@@ -251,6 +254,19 @@ export class DeviceBroker {
   #refuse(client: Client, session: DeviceSession, reason: RefusalReason, detail: string | undefined): void {
     this.#options.refusedClients.add(client)
     this.#options.refusals.note(reason, { ...session.context, ...(detail === undefined ? {} : { detail }) })
+  }
+
+  /** What a device sends and nobody listens to goes to the gate at once: of Aedes it would need nothing but the PUBACK. */
+  #takePublish(client: Client, session: DeviceSession, connection: StrictConnection, publish: PlainPublish): boolean {
+    const { gate, persistence } = this.#options
+    const { topic, payload, messageId } = publish
+    const route = topic === session.lastTopic ? session.lastRoute : session.topicPrefix + topic
+    if (this.#emitter.hasListener(route) || persistence.queuesFor(route)) return false
+    gate.publish(session, { topic, payload, qos: 1, retain: false, messageId }, (error) => {
+      if (error) (client as unknown as NodeJS.EventEmitter).emit('error', error)
+      else connection.acknowledge(messageId)
+    })
+    return true
   }
 
   #authorisePublish(client: Client | null, packet: PublishPacket, done: (error?: Error | null) => void): void {

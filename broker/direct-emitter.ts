@@ -54,6 +54,11 @@ export class DirectEmitter {
     return this
   }
 
+  /** Is there a listener for this topic? */
+  hasListener(topic: string): boolean {
+    return this.#listeners.matches(topic)
+  }
+
   close(done: () => void): this {
     this.closed = true
     setImmediate(done)

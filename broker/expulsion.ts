@@ -1,4 +1,5 @@
 import type { Histogram } from 'prom-client'
+import { isSameCertificate } from '../contracts/certificate.ts'
 import type { Trust } from '../contracts/credential.ts'
 import type { RegistryView } from '../contracts/registry-view.ts'
 import type { Logger } from '../kernel/log.ts'
@@ -35,10 +36,10 @@ export class Expulsion {
 
   /** Starts listening; returns the way to stop. */
   follow(registry: RegistryView): () => void {
-    return registry.onExpelled(({ tenant, device, serial, reason, at }) => {
+    return registry.onExpelled(({ tenant, device, serial, issuer, reason, at }) => {
       const sessions = this.#connections
         .of(sessionIdOf(tenant, device))
-        .filter((session) => serial === undefined || session.identity.serial === serial)
+        .filter(({ identity }) => serial === undefined || isSameCertificate(identity, { serial, issuer }))
       if (sessions.length > 0) this.#end(sessions, reason, serial === undefined ? undefined : at)
     })
   }

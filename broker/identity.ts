@@ -1,5 +1,5 @@
 import type { PeerCertificate } from 'node:tls'
-import { claimName, ownCredentialOf, type Credential, type Trust } from '../contracts/credential.ts'
+import { claimName, issuerOf, ownCredentialOf, type Credential, type Trust } from '../contracts/credential.ts'
 
 /** Who a connection is: what its certificate, verified by TLS, says; never what its client id says. */
 export interface SessionIdentity {
@@ -8,6 +8,8 @@ export interface SessionIdentity {
   device: string
   /** Upper-case hex without separators, as openssl prints it. */
   serial: string
+  /** Key id of the CA of ours that signed it, where that was looked at. */
+  issuer?: string
 }
 
 export type IdentityResult =
@@ -35,5 +37,7 @@ export function identityOf(certificate: PeerCertificate | undefined, trust: Trus
   if (reading.status === 'refused') return reading
   const { credential } = reading
   const device = credential.kind === 'claim' ? claimName(credential.claim) : credential.device
-  return { status: 'identified', identity: { tenant: credential.tenant, device, serial: credential.serial }, credential }
+  const issuer = issuerOf(credential)
+  const identity = { tenant: credential.tenant, device, serial: credential.serial, ...(issuer === undefined ? {} : { issuer }) }
+  return { status: 'identified', identity, credential }
 }

@@ -1,10 +1,11 @@
 import { DOWNLINK, DOWNLINKS_CANCELLED, type Downlink, type DownlinksCancelled } from '../contracts/downlink.ts'
+import { FORGET_DEVICE, type ForgetDevice } from '../contracts/forget-device.ts'
 import { TOPICS } from '../contracts/topics.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Clock } from '../kernel/time.ts'
 import type { EventLog, LogRecord } from '../storage/event-log/event-log.ts'
 import { committing, oneByOne, TopicFollower } from '../storage/event-log/topic-follower.ts'
-import { cancellationOf, downlinkOf } from './downlink-record.ts'
+import { cancellationOf, downlinkOf, forgettingOf } from './downlink-record.ts'
 import type { EdgesConfig } from './edges/config.ts'
 import type { LogPlace } from './persistence/log-place.ts'
 
@@ -19,6 +20,8 @@ export interface LoneDownlinksOptions {
   deliver: (clientId: string, downlink: Downlink, place: LogPlace) => Promise<void>
   /** Takes back what waits for the device; resolves when that is durable. */
   cancel: (cancelled: DownlinksCancelled) => Promise<void>
+  /** Forgets a device that leaves; resolves when that is durable. */
+  forget: (forgetting: ForgetDevice) => Promise<void>
 }
 
 /**
@@ -57,6 +60,7 @@ export class LoneDownlinks {
   async #note(record: LogRecord): Promise<void> {
     if (record.schema === DOWNLINK) await this.#deliver(record)
     else if (record.schema === DOWNLINKS_CANCELLED) await this.#cancel(record)
+    else if (record.schema === FORGET_DEVICE) await this.#forget(record)
   }
 
   async #deliver(record: LogRecord): Promise<void> {
@@ -71,5 +75,12 @@ export class LoneDownlinks {
     const cancelled = cancellationOf(record)
     if (cancelled === undefined) this.#options.log.error({ partition, offset }, 'unreadable cancellation passed over')
     else await this.#options.cancel(cancelled)
+  }
+
+  async #forget(record: LogRecord): Promise<void> {
+    const { partition, offset } = record
+    const forgetting = forgettingOf(record)
+    if (forgetting === undefined) this.#options.log.error({ partition, offset }, 'unreadable request to forget a device passed over')
+    else await this.#options.forget(forgetting)
   }
 }

@@ -1,5 +1,5 @@
-import { createServer, type TLSSocket } from 'node:tls'
-import type { TlsMaterial } from '../kernel/tls.ts'
+import { createServer, type Server, type TLSSocket } from 'node:tls'
+import { stapling, type TlsMaterial } from '../kernel/tls.ts'
 import { DeviceDoor, plainAddress, type DoorKeeper } from './device-door.ts'
 import { deviceTlsOptions, handshakeRefusal, secureContextOptions } from './tls-options.ts'
 
@@ -17,6 +17,13 @@ export function createMqttsListener(material: TlsMaterial, handshakeTimeoutMs: n
     const { reason, detail } = handshakeRefusal(error, socket)
     keeper.refused(reason, 'mqtts', plainAddress(socket.remoteAddress), detail)
   })
+  const staple = stapling(server, material)
   const door = new DeviceDoor({ name: 'mqtts', label: 'MQTT over TLS', keeper, onSocket: (socket) => server.emit('connection', socket) })
-  return { door, reloadTls: (next) => server.setSecureContext(secureContextOptions(next)) }
+  return { door, reloadTls: (next) => reload(server, staple, next) }
+}
+
+/** New handshakes get the new certificate and its staple. */
+export function reload(server: Server, staple: (material: TlsMaterial) => void, material: TlsMaterial): void {
+  server.setSecureContext(secureContextOptions(material))
+  staple(material)
 }

@@ -4,10 +4,10 @@ import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { createWebSocketStream, WebSocketServer, type WebSocket } from 'ws'
 import type { Clock } from '../kernel/time.ts'
-import type { TlsMaterial } from '../kernel/tls.ts'
+import { stapling, type TlsMaterial } from '../kernel/tls.ts'
 import { DeviceDoor, plainAddress, type DoorKeeper } from './device-door.ts'
-import type { DeviceListener } from './mqtts-listener.ts'
-import { deviceTlsOptions, handshakeRefusal, secureContextOptions } from './tls-options.ts'
+import { reload, type DeviceListener } from './mqtts-listener.ts'
+import { deviceTlsOptions, handshakeRefusal } from './tls-options.ts'
 
 /** Close code for data of a kind the protocol does not know, RFC 6455 §7.4.1. */
 const UNSUPPORTED_DATA = 1003
@@ -30,6 +30,7 @@ export function createWssListener(
     handleProtocols: () => 'mqtt',
   })
   const server = createSecureServer(deviceTlsOptions(material, handshakeTimeoutMs), answerPlainRequest)
+  const staple = stapling(server, material)
   // Node's own request timeouts run only on a server that listens itself.
   const upgraded = new WeakSet<Duplex>()
   server.on('secureConnection', (tls: TLSSocket) => {
@@ -63,7 +64,7 @@ export function createWssListener(
     keeper,
     onSocket: (socket) => server.emit('connection', socket),
   })
-  return { door, reloadTls: (next) => server.setSecureContext(secureContextOptions(next)) }
+  return { door, reloadTls: (next) => reload(server, staple, next) }
 }
 
 function offersMqtt(request: IncomingMessage): boolean {

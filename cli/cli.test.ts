@@ -8,7 +8,9 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import type { Command } from 'commander'
 import { PlatformProcess, until } from '../test/testing/platform-process.ts'
+import { programFor } from './program.ts'
 
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'cli-'))
@@ -24,7 +26,7 @@ interface Outcome {
 /** Runs a command of the CLI to its end. */
 function run(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
   return new Promise((resolve) => {
-    const options = { cwd: folder, env: { ...process.env, FLEETPULSE_LOG_LEVEL: 'warn', ...env }, timeout: 60_000 }
+    const options = { cwd: folder, env: { ...process.env, FLEETPULSE_LOG_LEVEL: 'warn', ...env }, timeout: 300_000 }
     execFile(process.execPath, [MAIN, ...args], options, (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }))
   })
 }
@@ -63,21 +65,34 @@ test('start --simulate 12: every device joins, with a certificate of its own, an
   for (const { id } of devices) await until(`a reading of ${id}`, async () => (await platform.get<{ items: unknown[] }>(`/readings?device=${id}&limit=1`)).items.length === 1)
 })
 
-const CA_COMMANDS = ['status', 'roll', 'request', 'import', 'root-crl', 'retire', 'passphrase'].map((name) => ['ca', name])
+/** Commands that are run, with the words that lead to them. */
+function leaves(command: Command, words: readonly string[] = []): { command: Command; words: readonly string[] }[] {
+  if (command.commands.length === 0) return [{ command, words }]
+  return command.commands.flatMap((inner) => leaves(inner, [...words, inner.name()]))
+}
+
+function helpOf(command: Command): string {
+  let text = ''
+  command.configureOutput({ writeOut: (more) => void (text += more) })
+  command.outputHelp()
+  return text
+}
 
 test('the help of every command says what it does, with an example', async () => {
   const { stdout, code } = await run(['--help'])
   assert.equal(code, 0)
   const commands = [...stdout.matchAll(/^ {2}([a-z-]+) .*$/gm)].map((match) => match[1] as string).filter((name) => name !== 'help')
-  assert.deepEqual(commands, ['start', 'provision', 'revoke', 'import', 'simulate', 'replay', 'score', 'verify', 'ca', 'migrate', 'bench', 'doctor'])
-  const all = [...commands.filter((name) => !['provision', 'verify', 'ca'].includes(name)).map((name) => [name]), ['provision', 'device'], ['verify', 'ledger'], ...CA_COMMANDS]
-  const helps = await Promise.all(all.map((command) => run([...command, '--help'])))
-  for (const [i, command] of all.entries()) {
-    const { code: exit, stdout: text } = helps[i] as Outcome
-    assert.equal(exit, 0)
-    assert.match(text, new RegExp(`Examples?:\\n[^]*fleetpulse ${command.join(' ')}`))
-    assert.match(text, /--json/, command.join(' '))
+  assert.deepEqual(commands, ['start', 'provision', 'device', 'revoke', 'import', 'simulate', 'chat', 'proposal', 'dead-letters', 'api-key', 'trace', 'replay', 'score', 'feedback', 'rules', 'replay-anomaly', 'backtest', 'verify', 'ca', 'migrate', 'bench', 'doctor'])
+  const all = leaves(await programFor(''))
+  assert.ok(all.length > commands.length, `${all.length} commands are run`)
+  for (const { command, words } of all) {
+    const text = helpOf(command)
+    assert.match(text, new RegExp(`Examples?:\\n[^]*fleetpulse ${words.join(' ')}`))
+    assert.match(text, /--json/, words.join(' '))
   }
+  const inner = await run(['device', 'decommission', '--help'])
+  assert.deepEqual([inner.code, inner.stderr], [0, ''])
+  assert.match(inner.stdout, /Examples?:\n[^]*fleetpulse device decommission/)
 })
 
 test('a first start with a named PKI port makes its CAs, whose certificates say that address', async () => {
@@ -103,6 +118,8 @@ test('wrong usage ends with 2 and says what is wrong', async () => {
     ['simulate', '--duration', 'long'],
     ['replay', 'f.csv', '--device', 'd', '--cert-dir', 'nowhere'],
     ['score', '--in', 'nowhere', '--out', 'out'],
+    ['backtest'],
+    ['backtest', '--in', '.', '--detector', 'oracle'],
     ['verify'],
     ['verify', 'ledger', '--from', 'yesterday'],
     ['verify', 'ledger', '--data', platform.data, '--device', 'nobody'],
@@ -269,6 +286,27 @@ test('score is deterministic, keeps lines, columns and the text of timestamps', 
   assert.ok(scores.every((score) => score >= 0 && score <= 1))
   assert.equal(scores.indexOf(Math.max(...scores)), 700)
   assert.deepEqual(read('out1', 'two.csv').split('\n').slice(1, 51).map((line) => line.split(',')[0]), Array.from({ length: 50 }, (_, i) => String(100 - i)))
+})
+
+test('backtest sets detectors side by side over labelled files, and over what the platform stored of a device', async () => {
+  interface Report {
+    series: number
+    detectors: { detector: string; readings: number; events: number; recall: { value: number } | null; against: object | null }[]
+  }
+  const dir = join(folder, 'past')
+  mkdirSync(dir, { recursive: true })
+  const rows = Array.from({ length: 800 }, (_, i) => `${1_400_000_000 + 60 * i},${i === 700 ? 90 : 20 + Math.sin(i / 9)}`)
+  writeFileSync(join(dir, 'spike.csv'), `timestamp,value\n${rows.join('\n')}\n`)
+  const labels = join(folder, 'labels.json')
+  writeFileSync(labels, JSON.stringify({ 'spike.csv': [[String(1_400_000_000 + 60 * 690), String(1_400_000_000 + 60 * 710)]] }))
+  const files = JSON.parse(await platform.cli('backtest', '--in', dir, '--labels', labels, '--detector', 'robust-online@1', '--detector', 'ensemble@1', '--json')) as Report
+  assert.deepEqual(files.detectors.map(({ detector, readings, recall }) => [detector, readings, recall?.value]), [['robust-online@1', 800, 1], ['ensemble@1', 800, 1]])
+  assert.deepEqual(files.detectors.map(({ against }) => against === null), [true, false])
+
+  const { items } = await platform.get<{ items: { id: string }[] }>('/devices?state=active&limit=1')
+  const stored = JSON.parse(await platform.cli('backtest', '--device', items[0]?.id ?? '', '--detector', 'ensemble', '--json')) as Report
+  assert.ok(stored.series >= 1 && (stored.detectors[0]?.readings ?? 0) >= 1)
+  assert.equal(stored.detectors[0]?.recall, null)
 })
 
 test('doctor finds a running platform healthy, and names what is not', async () => {

@@ -1,55 +1,12 @@
-import { Command } from 'commander'
 import { reportFailure } from './failure.ts'
-import { packageVersion } from './version.ts'
-
-/** Commands in the order of the help. Only the one that is run is loaded: stores and certificates take a second to load. */
-const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-  start: async () => (await import('./start.ts')).startCommand(),
-  provision: async () => (await import('./provision.ts')).provisionCommand(),
-  revoke: async () => (await import('./revoke.ts')).revokeCommand(),
-  import: async () => (await import('./import.ts')).importCommand(),
-  simulate: async () => (await import('./simulate.ts')).simulateCommand(),
-  replay: async () => (await import('./replay.ts')).replayCommand(),
-  score: async () => (await import('./score.ts')).scoreCommand(),
-  verify: async () => (await import('./verify.ts')).verifyCommand(),
-  ca: async () => (await import('./ca.ts')).caCommand(),
-  migrate: async () => (await import('./migrate.ts')).migrateCommand(),
-  bench: async () => (await import('./bench.ts')).benchCommand(),
-  doctor: async () => (await import('./doctor.ts')).doctorCommand(),
-}
+import { programFor } from './program.ts'
 
 const ALIVE_MS = 60_000
-
-const program = new Command('fleetpulse')
-  .description('Streaming telemetry and anomaly detection for fleets of devices.')
-  .version(packageVersion())
-  .showHelpAfterError('(run with --help for the options and examples)')
-  .configureHelp({ sortSubcommands: false })
-  .addHelpText('after', '\nExit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the platform could not be reached, 130 interrupted.')
-  .exitOverride((error) => {
-    // commander has printed what is wrong; help and version are no failures
-    process.exit(error.exitCode === 0 ? 0 : 2)
-  })
-
-async function loadCommands(): Promise<void> {
-  const named = process.argv[2] ?? ''
-  for (const name of Object.hasOwn(COMMANDS, named) ? [named] : Object.keys(COMMANDS)) {
-    const command = await COMMANDS[name]?.()
-    if (command !== undefined) inherit(program, command)
-  }
-}
-
-/** Settings go to every level of commands: an unknown option ends with 2 wherever it stands. */
-function inherit(parent: Command, command: Command): void {
-  command.copyInheritedSettings(parent)
-  for (const inner of command.commands) inner.copyInheritedSettings(command)
-  parent.addCommand(command)
-}
 
 // The platform's timers do not keep a process alive: a command that waits, for a broker to come back say, must not just end.
 const alive = setInterval(() => undefined, ALIVE_MS)
 try {
-  await loadCommands()
+  const program = await programFor(process.argv[2] ?? '')
   await program.parseAsync()
 } catch (error) {
   process.exitCode = reportFailure(error, process.argv.includes('--json'))

@@ -38,6 +38,7 @@ export function claimCommand(): Command {
     .option('--data <dir>', 'data folder of the running platform (default: FLEETPULSE_DATA or ./data)')
     .option('--api <url>', "origin of the platform's API")
     .option('--json', 'answer one line of JSON')
+    .addHelpText('after', '\nExample:\n  fleetpulse provision claim batch-7 --out ./claims/batch-7 --devices-max 200\n')
     .action(makeClaim)
 }
 

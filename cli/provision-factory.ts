@@ -27,6 +27,7 @@ export function factoryCodeCommand(): Command {
     .option('--data <dir>', 'data folder of the running platform (default: FLEETPULSE_DATA or ./data)')
     .option('--api <url>', "origin of the platform's API")
     .option('--json', 'answer one line of JSON')
+    .addHelpText('after', '\nExample:\n  fleetpulse provision factory-code --json\n')
     .action(showCode)
 }
 
@@ -47,6 +48,7 @@ export function factoryCaCommand(): Command {
     .option('--data <dir>', 'data folder of the running platform (default: FLEETPULSE_DATA or ./data)')
     .option('--api <url>', "origin of the platform's API")
     .option('--json', 'answer one line of JSON')
+    .addHelpText('after', '\nExample:\n  fleetpulse provision factory-ca plant-1 --cert plant-1.pem --key plant-1.key\n')
     .action(registerFactory)
 }
 

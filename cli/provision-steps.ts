@@ -20,6 +20,7 @@ export function registerCommand(): Command {
     .argument('<id>', 'device id: letters, digits, . _ - (1 to 64)')
     .option('--type <type>', 'device type', GENERIC_TYPE)
     .option('--label <name=value>', 'a label; may be given several times', addLabel)
+    .addHelpText('after', '\nExample:\n  fleetpulse provision register pump-1 --type pump --label site=north\n')
     .action((id: string, options: StepOptions) =>
       answered(options, async (api) => {
         const { type = GENERIC_TYPE, label = {} } = options
@@ -33,6 +34,7 @@ export function tokenCommand(): Command {
   return step('token', 'A one-time token with which a device enrols over EST; registers an unknown device')
     .argument('<id>', 'device id')
     .option('--type <type>', 'device type (default: the one it has, or generic)')
+    .addHelpText('after', '\nExample:\n  fleetpulse provision token pump-1\n')
     .action((id: string, options: StepOptions) =>
       answered(options, async (api) => {
         const body = { deviceId: id, ...(options.type === undefined ? {} : { type: options.type }) }

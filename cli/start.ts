@@ -77,8 +77,11 @@ async function start(options: StartOptions): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(EXIT.done))
   for (const name of unknownVariables(process.env))
     platform.log.warn({ variable: name }, 'this variable sets nothing here: see docs/configuration.md')
-  const ready = await platform.start()
-  if (stopping) return
+  const ready = await platform.start().catch((error: unknown) => {
+    if (stopping) return undefined
+    throw error
+  })
+  if (ready === undefined || stopping) return
   if (quiet) process.stdout.write(`${JSON.stringify(ready)}\n`)
   else if (isWhole(ready)) printWelcome(ready, options.simulate)
   else printPart(ready, targets)

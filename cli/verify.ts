@@ -6,6 +6,7 @@ import type { Fault } from './ledger-check.ts'
 import { instant } from './options.ts'
 import { progressBar } from './progress.ts'
 import { verifyAuditCommand } from './verify-audit.ts'
+import { verifyReceiptCommand } from './verify-receipt.ts'
 import { verifyLedger, type LedgerReport } from './verify-ledger.ts'
 
 interface VerifyLedgerOptions extends PlatformOptions {
@@ -38,6 +39,7 @@ export function verifyCommand(): Command {
     .description('Check what the platform says against what it holds')
     .addCommand(ledger)
     .addCommand(verifyAuditCommand())
+    .addCommand(verifyReceiptCommand())
 }
 
 async function run(options: VerifyLedgerOptions): Promise<void> {

@@ -1,5 +1,25 @@
-/** `certificate`: a device did not renew its certificate in time. `security`: a security check found a weakness. */
-export type AnomalyCause = 'value' | 'silence' | 'certificate' | 'security'
+import type { Evidence } from './evidence.ts'
+import type { AnomalyEvent, Pattern } from './feedback.ts'
+
+/**
+ * `peers`: a device is odd among the others of its type. `rule`: a threshold that people set was crossed. `certificate`: a device did not renew its certificate in time. `security`: a security check
+ * found a weakness. `rollout`: firmware was not taken as it should be. `model`: the metrics of a device together are unlike what is normal for
+ * its type. `model-health`: such a model should be looked at. `platform`: a part of the platform itself does not work.
+ */
+export const ANOMALY_CAUSES = [
+  'value',
+  'correlation',
+  'peers',
+  'model',
+  'silence',
+  'rule',
+  'certificate',
+  'security',
+  'rollout',
+  'model-health',
+  'platform',
+] as const
+export type AnomalyCause = (typeof ANOMALY_CAUSES)[number]
 
 /** Why a detector said so: what was expected, and how each part contributed. Kept with the anomaly, so that it can be recomputed. */
 export interface Explanation {
@@ -10,8 +30,13 @@ export interface Explanation {
   /** Values from `low` to `high` would have been normal. */
   low: number | null
   high: number | null
-  /** Parts of the score, each ≥ 0, largest first. */
-  contributions: { part: string; weight: number }[]
+  /**
+   * The value nearest to the observed one that would not have raised this; null where no value would, because of those before it.
+   * Absent for causes without a value and in anomalies of earlier releases.
+   */
+  wouldBeNormal?: number | null
+  /** Parts of the score, each ≥ 0, largest first; `error`: standard error of a weight that was sampled. */
+  contributions: { part: string; weight: number; error?: number }[]
   detector: string
   detectorVersion: number
   parameters: Record<string, number | string | boolean>
@@ -39,9 +64,33 @@ export interface Anomaly {
   score: number
   severity: 'warning' | 'critical'
   explanation: Explanation
+  /** [0, 1]: how likely it is true, where that is known: of many such, about this share is. */
+  confidence?: number
+  /** What it looked like when it was raised, for finding its like; absent for causes without a value and in anomalies of earlier releases. */
+  pattern?: Pattern
+  /** Of what is over. */
+  event?: AnomalyEvent
+  /** Id of the feedback that made it come before its time. */
+  confirmedBy?: string
   /** Log position of the reading; -1 where there is none. */
   partition: number
   offset: number
   correlationId: string
+  /** What it rests on; absent where the fields above say all: the reading at `partition` and `offset`, and the detector. */
+  evidence?: Evidence
+  /** Of cause `rule`: each rule has alerts of its own. */
+  rule?: AnomalyRule
+  /** Of a clearing: what was raised turned out not to have been, because a window was corrected. */
+  retracted?: true
+}
+
+/** The rule that was broken, as it was then. */
+export interface AnomalyRule {
+  id: string
+  version: number
+  name: string
+  /** What it means, and what to do; either may be empty. */
+  summary: string
+  remedy: string
 }
 export const ANOMALY = 'anomaly/1'

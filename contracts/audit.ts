@@ -55,6 +55,11 @@ export interface AuditedAct {
 export interface AuditTrail {
   /** Resolves when the entry is durable. Throws StoreError when it cannot be: the act is then reported as failed, never left unrecorded in silence. */
   record(act: AuditedAct): Promise<void>
+  /**
+   * Notes durably what is about to be done, where it cannot be written together with its entry; what it answers is called once the entry is
+   * there or the act was refused. What a crash cuts off in between is recorded at the next start, as `failed`: it may have been done.
+   */
+  begin?(act: AuditedAct): Promise<() => void>
 }
 
 /**

@@ -90,3 +90,14 @@ export function foreignCertificateKey(der: Uint8Array): string {
   const key = createHash('sha256').update(der).digest('hex').slice(0, 40).toUpperCase()
   return normaliseSerial(key) ?? key
 }
+
+/**
+ * Are these one certificate? Issuer and serial name it, RFC 5280 §4.1.2.2; where one side does not know the issuer, the serial alone decides,
+ * so that what may be revoked is held to be so.
+ */
+export function isSameCertificate(
+  one: { serial?: string | undefined; issuer?: string | undefined },
+  other: { serial: string; issuer?: string | undefined },
+): boolean {
+  return one.serial === other.serial && (one.issuer === undefined || other.issuer === undefined || one.issuer === other.issuer)
+}

@@ -7,15 +7,21 @@ import { normaliseSerial } from './certificate.ts'
  * Who a verified client certificate is.
  * `device`: one that we issued to a device. `factory`: one of a registered factory CA; tenant and device are what that CA's template makes of its
  * subject, never what the certificate itself claims. `claim`: one that we issued to a production batch; it is no device and may only ask for
- * devices' certificates.
+ * devices' certificates. `issuer`: key id of the CA of ours that signed it, where that was looked at; with the serial it names the certificate,
+ * RFC 5280 §4.1.2.2. The `serial` of a factory's certificate is a hash of the whole of it, its issuer included.
  */
 export type Credential =
-  | ({ kind: 'device'; serial: string } & DeviceIdentity)
+  | ({ kind: 'device'; serial: string; issuer?: string } & DeviceIdentity)
   | ({ kind: 'factory'; serial: string; authority: string } & DeviceIdentity)
-  | { kind: 'claim'; tenant: string; claim: string; serial: string }
+  | { kind: 'claim'; tenant: string; claim: string; serial: string; issuer?: string }
 
 export type FactoryCredential = Extract<Credential, { kind: 'factory' }>
 export type ClaimCredential = Extract<Credential, { kind: 'claim' }>
+
+/** Key id of the CA of ours that signed it, where that is known. */
+export function issuerOf(credential: Credential): string | undefined {
+  return credential.kind === 'factory' ? undefined : credential.issuer
+}
 
 export type CredentialReading =
   { status: 'read'; credential: Credential } | { status: 'refused'; reason: 'unknown-ca' | 'identity'; detail: string }
@@ -82,16 +88,17 @@ export function claimName(claim: string): string {
   return `claim:${claim}`
 }
 
-/** Who a certificate of our own CAs is; undefined when it names nobody. */
-export function ownCredentialOf(certificate: PeerCertificate): Credential | undefined {
+/** Who a certificate of our own CAs is; undefined when it names nobody. `issuer`: key id of the CA that signed it, where that was looked at. */
+export function ownCredentialOf(certificate: PeerCertificate, issuer?: string): Credential | undefined {
   const serial = normaliseSerial(certificate.serialNumber)
   if (serial === undefined) return undefined
+  const named = { serial, ...(issuer === undefined ? {} : { issuer }) }
   const { CN: commonName } = certificate.subject as { CN?: unknown }
   const claimed = claimExpression.exec(certificate.subjectaltname ?? '')
   if (claimed !== null) {
     const [, tenant, claim] = claimed as unknown as [string, string, string]
-    return commonName === claimName(claim) ? { kind: 'claim', tenant, claim, serial } : undefined
+    return commonName === claimName(claim) ? { kind: 'claim', tenant, claim, ...named } : undefined
   }
   const identity = identityOfCertificate(commonName, certificate.subjectaltname)
-  return identity === undefined ? undefined : { kind: 'device', ...identity, serial }
+  return identity === undefined ? undefined : { kind: 'device', ...identity, ...named }
 }

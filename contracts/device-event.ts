@@ -20,6 +20,8 @@ export const DeviceEventSchema = Type.Union([
     device: Type.String(),
     /** Upper-case hex without separators, as openssl prints it. */
     serial: Type.String(),
+    /** Key id of the CA that signed it; absent in events of before there was it: then the serial alone decides. */
+    issuer: Type.Optional(Type.String()),
     /** CRLReason name of RFC 5280 §5.3.1. */
     reason: Type.String(),
     /** Epoch ms at which the revocation was asked for: what happens because of it is timed from here, in whichever process. */

@@ -4,6 +4,8 @@ import type { LoggedReading } from './reading.ts'
 
 /** Where an operator's results go. Values are encoded as JSON by the loop and appended in the step that commits the input's offset. */
 export interface OperatorOutput {
+  /** False while a replay repeats what was committed before: what is emitted then goes nowhere. Absent: true. */
+  readonly isFresh?: boolean
   emit(topic: TopicName, schema: string, tenant: string, device: string, value: object): void
 }
 
@@ -19,9 +21,32 @@ export interface ReadingOperator<S> {
   create(tenant: string, device: string, type: string): S
   /** One reading that is neither rejected nor a duplicate. May not throw on any reading that ingest accepts. Hot path. */
   apply(state: S, reading: LoggedReading, out: OperatorOutput): void
-  /** About once a second per device in memory, with wall time: idle windows close, silence is noticed. Returns true when the state changed. */
+  /** What an operator before this one emitted for the device, before this one's own `apply` or `tick` for the same reading or time. May not throw. */
+  observe?(state: S, topic: TopicName, value: object): void
+  /**
+   * After the last reading of a batch, in the step that commits it: an operator that works on many devices at once does here what it put off
+   * in `apply`, and emits what was fresh there. May not throw.
+   */
+  finish?(out: OperatorOutput): void
+  /** About once a second per device in memory, every few seconds in a very large fleet, with wall time: idle windows close, silence is noticed. Returns true when the state changed. */
   tick?(state: S, nowMs: number, out: OperatorOutput): boolean
   /** Writes the state. */
   encode(state: S, into: ByteWriter): void
   decode(bytes: Uint8Array, version: number): S
+}
+
+/**
+ * What people change while operators go by it. Between two batches the loop writes down from which offset of each partition on the newest
+ * changes hold, and only then goes on: whoever replays those readings meets the same changes at the same ones.
+ */
+export interface RoadSettings {
+  /** Is there a change that does not hold in all of these partitions yet? Asked before every batch. */
+  isBehind(partitions: Iterable<number>): boolean
+  /** Learns where changes hold in partitions that are this process's from now on. */
+  take(group: string, partitions: readonly number[]): Promise<void>
+  /**
+   * From these offsets on the newest changes hold; resolves when that is durable. Rejects with ConflictError when a partition is another
+   * process's by now.
+   */
+  adopt(group: string, next: ReadonlyMap<number, number>): Promise<void>
 }

@@ -10,6 +10,8 @@ export interface Expelled {
   device: string
   /** The revoked certificate; absent when the device goes with all of them. */
   serial?: string
+  /** Key id of the CA that signed it; absent where it is not known. */
+  issuer?: string
   reason: string
   /** Epoch ms at which it was asked for, where that is known. */
   at?: number
@@ -22,8 +24,11 @@ export interface Expelled {
  * Synchronous, because it is asked on every connect and every publish.
  */
 export interface RegistryView {
-  /** May this certificate's device connect? `serial` in upper-case hex. */
-  admit(tenant: string, device: string, serial: string): Admission
+  /**
+   * May this certificate's device connect? `serial` in upper-case hex. Two CAs may give the same serial (RFC 5280 §4.1.2.2): with `issuer`, the
+   * key id of the CA that signed it, only the revocation of that CA's certificate counts; without, that of any.
+   */
+  admit(tenant: string, device: string, serial: string, issuer?: string): Admission
   /** Where a known device is in its life; undefined for an unknown one. */
   stateOf(tenant: string, device: string): DeviceState | undefined
   /** The type of a known device; undefined for an unknown one. */

@@ -10,6 +10,10 @@ export const TOPICS = {
   feedback: 'feedback',
   deviceEvents: 'device-events',
   commands: 'commands',
+  agentLifecycle: 'agents.lifecycle',
+  chatEvents: 'agents.chat-events',
+  agentStatus: 'agents.status',
+  agentMessages: 'agents.messages',
 } as const
 
 export type TopicName = (typeof TOPICS)[keyof typeof TOPICS]

@@ -47,19 +47,32 @@ export class Announcements {
   async device(document: DeviceDocument & Stored, step?: DeviceTransition): Promise<void> {
     const { tenant, id, type, state } = document
     const event: DeviceEvent = { event: 'device-changed', tenant, device: id, type, state, at: document.updatedAt }
-    await this.#announce(this.#options.collections.devices, document, deviceKey(tenant, id), event)
-    if (step !== undefined) await this.#audit(document, [step])
+    const { audit } = this.#options
+    const owed = audit === undefined ? undefined : step
+    try {
+      // Both are waited for: a trail that takes nothing keeps no door from being told, nor the other way round.
+      const [told, kept] = await Promise.allSettled([
+        this.#append(deviceKey(tenant, id), event),
+        owed === undefined ? undefined : audit?.record(actOf(tenant, id, owed)),
+      ])
+      await this.#mark(document, told.status === 'fulfilled', kept.status === 'fulfilled' ? owed : undefined)
+      for (const result of [told, kept]) if (result.status === 'rejected') throw result.reason
+    } catch (error) {
+      this.#settleLater()
+      throw error
+    }
   }
 
   /** As `device`. */
   async type(document: DeviceTypeDocument & Stored): Promise<void> {
     const { tenant, id, updatedAt } = document
-    await this.#announce(this.#options.collections.types, document, deviceKey(tenant, id), {
-      event: 'device-type-changed',
-      tenant,
-      type: id,
-      at: updatedAt,
-    })
+    try {
+      await this.#append(deviceKey(tenant, id), { event: 'device-type-changed', tenant, type: id, at: updatedAt })
+      await this.#options.collections.types.update(document._id, { $set: { announced: true } }, document.version)
+    } catch (error) {
+      this.#settleLater()
+      throw error
+    }
   }
 
   /** Announces every change that is still owed. */
@@ -88,19 +101,17 @@ export class Announcements {
     await this.#settling
   }
 
-  async #announce<T extends object & Kept>(
-    collection: Collection<T>,
-    document: T & Stored,
-    key: string,
-    event: DeviceEvent,
-  ): Promise<void> {
-    try {
-      await this.#options.eventLog.append(TOPICS.deviceEvents, [{ key, schema: DEVICE_EVENT, value: jsonBytes(event) }])
-      await collection.update(document._id, { $set: { announced: true } }, document.version)
-    } catch (error) {
-      this.#settleLater()
-      throw error
-    }
+  /** What is not owed any more. */
+  async #mark({ _id, version }: DeviceDocument & Stored, announced: boolean, audited: DeviceTransition | undefined): Promise<void> {
+    const { devices } = this.#options.collections
+    const paid = audited === undefined ? undefined : { $pull: { unaudited: audited.step } }
+    const marked = announced ? await devices.update(_id, { $set: { announced }, ...paid }, version) : undefined
+    // A newer change is announced by itself; this step is in the trail all the same.
+    if (marked?.status !== 'written' && paid !== undefined) await devices.update(_id, paid)
+  }
+
+  async #append(key: string, event: DeviceEvent): Promise<void> {
+    await this.#options.eventLog.append(TOPICS.deviceEvents, [{ key, schema: DEVICE_EVENT, value: jsonBytes(event) }])
   }
 
   async #audit({ _id, tenant, id }: DeviceDocument & Stored, steps: readonly DeviceTransition[]): Promise<void> {

@@ -6,12 +6,15 @@ interface Tenant {
   types: Map<string, DeviceType>
 }
 
-const NO_LABELS: Readonly<Record<string, string>> = Object.freeze({})
+const ANY_ISSUER = ''
+/** One object for all devices without labels. */
+export const NO_LABELS: Readonly<Record<string, string>> = Object.freeze({})
 
 /** Devices, types and revoked serials in memory: lookups for every connect and publish, about a quarter of a kilobyte per device. */
 export class KnownDevices {
   readonly #tenants = new Map<string, Tenant>()
-  readonly #revoked = new Set<string>()
+  /** Issuers by serial; an empty text stands for any issuer. */
+  readonly #revoked = new Map<string, readonly string[]>()
   /** Devices whose last valid certificate was revoked. */
   readonly #cutOff = new Set<string>()
   /** One text for each that many devices share: tenants, types and states. */
@@ -25,12 +28,15 @@ export class KnownDevices {
     return this.#tenants.get(tenant)?.types.get(type)
   }
 
-  isRevoked(serial: string): boolean {
-    return this.#revoked.has(serial)
+  /** A certificate is named by its issuer and serial, RFC 5280 §4.1.2.2; where the issuer is not known, the serial alone decides. */
+  isRevoked(serial: string, issuer: string | undefined): boolean {
+    const issuers = this.#revoked.get(serial)
+    return issuers !== undefined && (issuer === undefined || issuers.includes(ANY_ISSUER) || issuers.includes(issuer))
   }
 
-  revoke(serial: string): void {
-    this.#revoked.add(serial)
+  revoke(serial: string, issuer: string = ANY_ISSUER): void {
+    const issuers = this.#revoked.get(serial) ?? []
+    if (!issuers.includes(issuer)) this.#revoked.set(serial, [...issuers, this.#share(issuer)])
   }
 
   isCutOff(tenant: string, device: string): boolean {

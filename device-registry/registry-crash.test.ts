@@ -13,8 +13,8 @@ const ROUNDS = 3
 
 it('announces every change in the end, however often it is killed', async (t) => {
   const folder = await temporaryFolder(t)
-  const seed = Number(process.env.FLEETPULSE_TEST_SEED ?? 20_251_121)
-  t.diagnostic(`seed ${seed} (FLEETPULSE_TEST_SEED)`)
+  const seed = Number(process.env.TEST_SEED ?? 20_251_121)
+  t.diagnostic(`seed ${seed} (TEST_SEED)`)
   const random = seededRandom(seed)
   const acknowledged: string[] = []
   for (let round = 0; round < ROUNDS; round++) {

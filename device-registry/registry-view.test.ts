@@ -17,7 +17,17 @@ const SERIAL = '0A1B2C'
 async function revoke({ documents, clock }: Stores, serial: string, notAfter: number, isLast = false): Promise<void> {
   const certificates = await documents.collection<CertificateRecord>({ name: CERTIFICATES_COLLECTION, indexes: [] })
   const nowMs = clock.nowMs()
-  const record = { serial, issuer: 'ca', tenant: TENANT, device: 'd1', notBefore: 0, notAfter, issuedAt: 0, revokedAt: nowMs, reason: 'keyCompromise' }
+  const record = {
+    serial,
+    issuer: 'ca',
+    tenant: TENANT,
+    device: 'd1',
+    notBefore: 0,
+    notAfter,
+    issuedAt: 0,
+    revokedAt: nowMs,
+    reason: 'keyCompromise',
+  }
   await certificates.put(serial, { ...record, state: 'revoked', announced: true, isLast, pem: '', door: 'test' })
 }
 
@@ -145,6 +155,27 @@ it('expels for a revoked certificate, and refuses it from then on', async (t) =>
     { tenant: TENANT, device: 'd1', serial: SERIAL, reason: 'keyCompromise', at: 1, isLast: false, now: 'refused' },
   ])
   assert.equal(view.admit(TENANT, 'd1', '01').status, 'admitted', 'the device may connect with another one')
+})
+
+it('tells certificates apart by issuer and serial: another CA may have given the same serial (RFC 5280 §4.1.2.2)', async (t) => {
+  const stores = await openStores(t)
+  const registry = await startRegistry(stores)
+  await registry.ensureRegistered(TENANT, 'd1', undefined, BY)
+  await revoke(stores, 'AA', stores.clock.nowMs() + 60_000)
+  const view = await startView(stores)
+  const stands = (serial: string, issuer?: string): string => view.admit(TENANT, 'd1', serial, issuer).status
+  assert.deepEqual([stands('AA', 'ca'), stands('AA', 'other'), stands('AA')], ['refused', 'admitted', 'refused'])
+  const expelled: unknown[] = []
+  view.onExpelled(({ serial, issuer }) => expelled.push([serial, issuer]))
+  await announce(stores.eventLog, { ...revoked('AA'), issuer: 'other' } as DeviceEvent)
+  await until('the other one, too', () => stands('AA', 'other') === 'refused')
+  assert.deepEqual([stands('AA', 'ca'), stands('AA', 'third')], ['refused', 'admitted'])
+  await announce(stores.eventLog, revoked('BB'))
+  await until('an event of before there were issuers counts for all', () => stands('BB', 'third') === 'refused')
+  assert.deepEqual(expelled, [
+    ['AA', 'other'],
+    ['BB', undefined],
+  ])
 })
 
 it('passes over what it cannot read, so that a revocation behind it is not held up', async (t) => {

@@ -13,7 +13,7 @@ import type { Collection, Documents, Filter, Stored } from '../storage/documents
 import type { EventLog, LogRecord } from '../storage/event-log/event-log.ts'
 import { openRegistryCollections, type RegistryCollections } from './collections.ts'
 import { registryConfig, type RegistryConfig } from './config.ts'
-import { KnownDevices } from './known-devices.ts'
+import { KnownDevices, NO_LABELS } from './known-devices.ts'
 import { TopicFollower } from '../storage/event-log/topic-follower.ts'
 
 export interface RegistryViewOptions {
@@ -74,8 +74,8 @@ export class FollowingRegistryView implements Service, RegistryView {
     this.#staleTypes.clear()
   }
 
-  admit(tenant: string, device: string, serial: string): Admission {
-    if (this.#known.isRevoked(serial)) return { status: 'refused', reason: 'certificate-revoked' }
+  admit(tenant: string, device: string, serial: string, issuer?: string): Admission {
+    if (this.#known.isRevoked(serial, issuer)) return { status: 'refused', reason: 'certificate-revoked' }
     const known = this.#known.device(tenant, device)
     if (known === undefined) return { status: 'refused', reason: 'unknown-device' }
     if (known.state === 'suspended' || known.state === 'decommissioned') return { status: 'refused', reason: known.state }
@@ -94,6 +94,11 @@ export class FollowingRegistryView implements Service, RegistryView {
   /** A type by name; undefined when there is none. */
   type(tenant: string, type: string): DeviceType | undefined {
     return this.#known.type(tenant, type)
+  }
+
+  /** A device's labels: the same object until they change; none of an unknown one. */
+  labelsOf(tenant: string, device: string): Readonly<Record<string, string>> {
+    return this.#known.device(tenant, device)?.labels ?? NO_LABELS
   }
 
   /**
@@ -132,8 +137,12 @@ export class FollowingRegistryView implements Service, RegistryView {
     for await (const type of everyOne(collections.types, {}, this.#config.loadPageDocuments)) this.#known.putType(type)
     // An expired certificate is refused for that; its serial need not be kept.
     const revoked: Filter = { state: 'revoked', notAfter: { $gte: clock.nowMs() } }
-    for await (const { serial, tenant, device, isLast } of everyOne(certificates, revoked, this.#config.loadPageDocuments)) {
-      this.#known.revoke(serial)
+    for await (const { serial, issuer, foreignSerial, tenant, device, isLast } of everyOne(
+      certificates,
+      revoked,
+      this.#config.loadPageDocuments,
+    )) {
+      this.#known.revoke(serial, foreignSerial === undefined ? issuer : undefined)
       if (isLast === true) this.#known.cutOff(tenant, device)
     }
     this.#certificates = certificates
@@ -177,10 +186,10 @@ export class FollowingRegistryView implements Service, RegistryView {
     if (event.event === 'finding-opened') return
     const { device } = event
     if (event.event === 'certificate-revoked') {
-      const { serial, reason, at, isLast = false } = event
-      this.#known.revoke(serial)
+      const { serial, issuer, reason, at, isLast = false } = event
+      this.#known.revoke(serial, issuer)
       if (isLast) this.#known.cutOff(tenant, device)
-      this.#expel({ tenant, device, serial, reason, at, isLast })
+      this.#expel({ tenant, device, serial, ...(issuer === undefined ? {} : { issuer }), reason, at, isLast })
       return
     }
     this.#known.setState(tenant, device, event.state as DeviceState)

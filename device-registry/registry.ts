@@ -165,6 +165,11 @@ export class Registry implements Service, DeviceRegistrar {
     return viewOf(await this.#existing(tenant, device))
   }
 
+  /** The operator's labels of a device; none for an unknown one. */
+  async labelsOf(tenant: string, device: string): Promise<Record<string, string>> {
+    return (await this.#require().devices.get(deviceKey(tenant, device)))?.labels ?? {}
+  }
+
   /** Those that have not left. */
   async countDevices(tenant: string): Promise<number> {
     return this.#require().devices.count({ tenant, state: { $ne: 'decommissioned' } })
@@ -186,6 +191,19 @@ export class Registry implements Service, DeviceRegistrar {
     const found = await this.#require().devices.find(filter, { sort: { id: 1 }, limit: limit + 1 })
     const items = found.slice(0, limit).map((document) => viewOf(document))
     return { items, next: found.length > limit ? (items.at(-1)?.id ?? null) : null }
+  }
+
+  /** Ids of devices of a type that have not left, in order, at most `max`; with a label, only those that have it. */
+  async idsOf(tenant: string, type: string, label: { label: string; value: string } | null, max: number): Promise<string[]> {
+    const ids: string[] = []
+    let after = ''
+    for (;;) {
+      const filter: Filter = { tenant, type, state: { $ne: 'decommissioned' }, id: { $gt: after } }
+      const page = await this.#require().devices.find(filter, { sort: { id: 1 }, limit: this.#config.loadPageDocuments })
+      for (const { id, labels } of page) if (ids.length < max && (label === null || labels[label.label] === label.value)) ids.push(id)
+      after = page.at(-1)?.id ?? ''
+      if (page.length < this.#config.loadPageDocuments || ids.length >= max) return ids
+    }
   }
 
   /** Changes labels; with `version`, only when the device has that one. Throws NotFoundError, ConflictError VERSION_MISMATCH. */

@@ -289,7 +289,7 @@ test('events, status, results and twins are kept, JSON or not', async () => {
 })
 
 test('fuzz: whatever arrives is either in readings or in rejected, and done is called once without an error', async () => {
-  const seed = Number(process.env.FUZZ_SEED ?? 20_261_121)
+  const seed = Number(process.env.TEST_SEED ?? 20_261_121)
   const random = seededRandom(seed)
   const ingest = newIngest()
   await ingest.start()

@@ -24,6 +24,10 @@ export class ByteWriter {
     this.#reserve(4)
     this.#length = this.#buffer.writeUInt32LE(value, this.#length)
   }
+  /** Writes over four bytes that `uint32` wrote at this place. */
+  uint32At(at: number, value: number): void {
+    this.#buffer.writeUInt32LE(value, at)
+  }
   text(value: string): void {
     this.integer(Buffer.byteLength(value))
     this.characters(value)
@@ -87,6 +91,20 @@ export class ByteReader {
     this.#need(8)
     this.#at += 8
     return this.#buffer.readDoubleLE(this.#at - 8)
+  }
+  uint32(): number {
+    this.#need(4)
+    this.#at += 4
+    return this.#buffer.readUInt32LE(this.#at - 4)
+  }
+  /** A view. */
+  bytes(sizeBytes: number): Uint8Array {
+    this.#need(sizeBytes)
+    this.#at += sizeBytes
+    return this.#buffer.subarray(this.#at - sizeBytes, this.#at)
+  }
+  get atEnd(): boolean {
+    return this.#at === this.#buffer.length
   }
   text(): string {
     const sizeBytes = this.integer()

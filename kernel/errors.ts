@@ -1,3 +1,5 @@
+import { maskSecrets } from './mask.ts'
+
 /** Whose fault an error is: it decides the exit code, the HTTP status and whether a loop retries. */
 export type Fault = 'caller' | 'operator' | 'environment' | 'bug'
 
@@ -23,7 +25,7 @@ export class FleetpulseError extends Error {
   readonly details: Record<string, unknown>
 
   constructor(code: string, fault: Fault, message: string, options: ErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    super(maskSecrets(message), options.cause === undefined ? undefined : { cause: options.cause })
     this.name = new.target.name
     this.code = code
     this.fault = fault
@@ -126,5 +128,5 @@ export function describeError(error: unknown): string {
     parts.push(current instanceof Error ? current.message : String(current))
     current = current instanceof Error ? current.cause : undefined
   }
-  return parts.join(': ')
+  return maskSecrets(parts.join(': '))
 }

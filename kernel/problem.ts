@@ -1,3 +1,5 @@
+import { maskSecrets } from './mask.ts'
+
 /** Problem details, RFC 9457: what every HTTP door of ours answers when it does not do what was asked. */
 export interface Problem {
   type: string
@@ -24,6 +26,7 @@ export const PROBLEM_TITLES: Readonly<Record<number, string>> = {
   413: 'Body too large',
   415: 'Unsupported media type',
   422: 'Not possible',
+  426: 'Upgrade required',
   428: 'Precondition required',
   429: 'Too many requests',
   500: 'Internal error',
@@ -31,7 +34,8 @@ export const PROBLEM_TITLES: Readonly<Record<number, string>> = {
 }
 
 /** `type` names the code, so that equal problems have equal types (RFC 9457 §3.1.1). */
-export function problem(status: number, code: string, detail: string): Problem {
+export function problem(status: number, code: string, text: string): Problem {
+  const detail = maskSecrets(text)
   const type = `urn:fleetpulse:problem:${code.toLowerCase().replaceAll('_', '-')}`
   return { type, title: PROBLEM_TITLES[status] ?? 'Problem', status, detail, code }
 }

@@ -43,8 +43,9 @@ export class VirtualClock implements Clock {
     this.#nowMs = startMs
     this.#startMs = startMs
   }
+  /** Whole milliseconds, as of the system's clock, whatever parts of one somebody slept. */
   nowMs(): number {
-    return this.#nowMs
+    return Math.floor(this.#nowMs)
   }
   monotonicMs(): number {
     return this.#nowMs - this.#startMs
@@ -61,7 +62,7 @@ export class VirtualClock implements Clock {
   /** Moves time forward, firing due timers in order and letting promises settle between them. */
   async advance(ms: number): Promise<void> {
     const targetMs = this.#nowMs + ms
-    await settle()
+    await nextTurn()
     for (;;) {
       this.#pending.sort((a, b) => a.dueMs - b.dueMs || a.order - b.order)
       const next = this.#pending[0]
@@ -69,13 +70,14 @@ export class VirtualClock implements Clock {
       this.#pending.shift()
       this.#nowMs = Math.max(this.#nowMs, next.dueMs)
       next.run()
-      await settle()
+      await nextTurn()
     }
     this.#nowMs = targetMs
   }
 }
 
-function settle(): Promise<void> {
+/** Resolves when everything that waits already had its turn: others go on in the middle of long work. */
+export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 

@@ -1,3 +1,5 @@
+import type { Server } from 'node:tls'
+
 /**
  * TLS settings of every listener: Mozilla's "intermediate" profile, version 5.7. Node's defaults fail it (CBC, CCM and ARIA suites,
  * curves X448 and secp521r1).
@@ -32,4 +34,31 @@ export interface TlsMaterial {
    * must have signed the client's certificate itself. Absent: the trust anchors alone decide.
    */
   clientIssuersPem?: string
+  /** The OCSP answer about the leaf, for clients that ask for it. */
+  staple?: Staple
+}
+
+/** An OCSP answer about a certificate, for its holder to hand out. */
+export interface Staple {
+  derBase64: string
+  /** Epoch ms; past it nobody accepts it. */
+  nextUpdateMs: number
+}
+
+/**
+ * Makes a TLS server answer clients that ask for the status of its certificate (status_request, RFC 6066 §8): with the staple of the
+ * material given last, or with none. Call it before the server takes connections.
+ */
+export function stapling(server: Server, material: TlsMaterial): (next: TlsMaterial) => void {
+  let der = derOf(material)
+  server.on('OCSPRequest', (_certificate: Buffer, _issuer: Buffer, done: (error: Error | null, staple: Buffer | null) => void) =>
+    done(null, der),
+  )
+  return (next) => {
+    der = derOf(next)
+  }
+}
+
+function derOf({ staple }: TlsMaterial): Buffer | null {
+  return staple === undefined ? null : Buffer.from(staple.derBase64, 'base64')
 }

@@ -1,10 +1,12 @@
 import type { ReadingOperator } from '../contracts/operator.ts'
-import type { LedgerCounts, LedgerHour } from './ledger.ts'
-import { DeviceLedger } from './ledger.ts'
+import type { LoggedReading } from '../contracts/reading.ts'
+import { readState, writeOperator, writeState, type OperatorBytes, type SavedState } from './device-state-codec.ts'
+import { DeviceLedger, type LedgerCounts, type LedgerHour } from './ledger.ts'
 import { DeviceIdentity, type IdentityBounds, type IdentityData } from './identity.ts'
 import { ByteWriter } from '../kernel/byte-stream.ts'
 import { ConflictError, describeError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
+import type { Clock } from '../kernel/time.ts'
 import type { Collection, Documents, Stored } from '../storage/documents/documents.ts'
 import { deviceKey } from '../contracts/topics.ts'
 
@@ -28,23 +30,31 @@ export interface DeviceState {
   changed: boolean
 }
 
+/** Whose state it is and what it covers; the rest are bytes, see `writeState`. */
 interface StateDocument {
   partition: number
   tenant: string
   device: string
-  type: string
   nextOffset: number
   nextRejectedOffset: number
+  state: Uint8Array
+}
+
+/** As states were saved before they were bytes: operators' states one after the other in `states`, or each as base64. */
+interface JsonStateDocument extends Omit<StateDocument, 'state'> {
+  state?: undefined
+  type: string
   identity: IdentityData
   totals: LedgerCounts
   hours: LedgerHour[]
-  /** Whose states `states` holds, one after the other. States of version 0.1 have them as base64 instead. */
   operators: { name: string; stateVersion: number; sizeBytes?: number; base64?: string }[]
   states?: Uint8Array
 }
 
-/** States encoded at once while the road waits, and stored in one commit: a pause of a few ms. */
-const SLICE_DEVICES = 250
+/** States encoded at once while the road waits: a pause of some 15 ms. */
+const SLICE_DEVICES = 1_000
+/** States stored in one commit: a few ms in which no other document is written. */
+const COMMIT_DEVICES = 250
 /** Part of the bound that is freed at a time, so that room is not made for each new device. */
 const ROOM_SHARE = 0.1
 /** States saved at once when room is made: the road waits anyway, and each time its rows have to be written first. */
@@ -53,8 +63,15 @@ const ROOM_SLICE_DEVICES = 2_000
 const PAGE_DEVICES = 1_000
 const NO_BYTES = new Uint8Array(0)
 
-/** Runs something while no batch is half applied. */
-type Exclusively = (run: () => Promise<void>) => Promise<void>
+/** What saving needs of the loop. */
+export interface Saving {
+  /** Runs something while no batch is half applied. */
+  exclusively: (run: () => Promise<void>) => Promise<void>
+  /** Makes the rows, outputs and ledger of what these states cover durable. */
+  settle: (states: readonly DeviceState[]) => Promise<void>
+  /** Between two slices, told how long the last one took. */
+  rest?: ((workedMs: number) => Promise<void>) | undefined
+}
 
 export interface DeviceStatesOptions {
   /** Collection of the saved states: each consumer group has its own. */
@@ -62,6 +79,7 @@ export interface DeviceStatesOptions {
   documents: Documents
   operators: readonly ReadingOperator<unknown>[]
   bounds: IdentityBounds & { devicesInMemoryMax: number }
+  clock: Clock
   log: Logger
 }
 
@@ -71,14 +89,15 @@ export class DeviceStates {
   readonly #states = new Map<string, DeviceState>()
   /** Holds the operators' states of the slice that is being saved. */
   readonly #writer = new ByteWriter()
-  #collection: Collection<StateDocument> | undefined
+  #slices: Promise<void> = Promise.resolve()
+  #collection: Collection<StateDocument | JsonStateDocument> | undefined
 
   constructor(options: DeviceStatesOptions) {
     this.#options = options
   }
 
   async start(): Promise<void> {
-    this.#collection = await this.#options.documents.collection<StateDocument>({
+    this.#collection = await this.#options.documents.collection<StateDocument | JsonStateDocument>({
       name: this.#options.collection,
       indexes: [{ name: 'partition', paths: ['partition', '_id'] }],
     })
@@ -128,14 +147,32 @@ export class DeviceStates {
 
   /**
    * Saves every state that changed before the call, once. A state may only become durable after the rows and outputs of the readings it
-   * covers, so each slice is encoded, then `settle` makes those durable, then the slice is stored. `exclusively` runs what must not see a
-   * batch half applied: a state that knows a reading and not yet its offset would call it a duplicate after a crash.
+   * covers, so each slice is encoded, then `settle` makes those durable, then the slice is stored. Encoding is exclusive: a state that knows
+   * a reading and not yet its offset would call it a duplicate after a crash.
    */
-  async save(exclusively: Exclusively, settle: () => Promise<void>): Promise<number> {
+  async save(saving: Saving): Promise<number> {
+    const { clock } = this.#options
     const changed = [...this.#states.values()].filter((state) => state.changed)
-    for (let at = 0; at < changed.length; at += SLICE_DEVICES)
-      await this.#saveSome(changed.slice(at, at + SLICE_DEVICES), exclusively, settle)
+    for (let at = 0; at < changed.length; at += SLICE_DEVICES) {
+      const startedMs = clock.monotonicMs()
+      await this.#saveSome(changed.slice(at, at + SLICE_DEVICES), saving)
+      if (at + SLICE_DEVICES < changed.length) await saving.rest?.(clock.monotonicMs() - startedMs)
+    }
     return changed.length
+  }
+
+  /** The state of the device of each reading, loaded where it is not in memory. */
+  async of(readings: readonly LoggedReading[]): Promise<DeviceState[]> {
+    const states: DeviceState[] = []
+    // Readings of one device come in runs: the state of the last one is nearly always that of the next.
+    let latest: DeviceState | undefined
+    for (const { tenant, device, type, partition } of readings) {
+      if (latest === undefined || latest.device !== device || latest.tenant !== tenant) {
+        latest = this.get(deviceKey(tenant, device)) ?? (await this.load(tenant, device, type, partition))
+      }
+      states.push(latest)
+    }
+    return states
   }
 
   /** Is it time for `makeRoom`? */
@@ -144,24 +181,31 @@ export class DeviceStates {
   }
 
   /** Saves and drops the states that have been in memory for longest, until there is room for some more. */
-  async makeRoom(exclusively: Exclusively, settle: () => Promise<void>): Promise<void> {
+  async makeRoom(saving: Saving): Promise<void> {
     const excess = this.#states.size - Math.floor(this.#options.bounds.devicesInMemoryMax * (1 - ROOM_SHARE))
     const oldest = [...this.#states.values()].slice(0, Math.max(0, excess))
     for (let at = 0; at < oldest.length; at += ROOM_SLICE_DEVICES) {
       const slice = oldest.slice(at, at + ROOM_SLICE_DEVICES)
-      await this.#saveSome(slice, exclusively, settle)
-      await exclusively(async () => {
+      await this.#saveSome(slice, saving)
+      await saving.exclusively(async () => {
         for (const state of slice) {
           if (this.#states.get(state.key) !== state) continue
           this.#states.delete(state.key)
           // Touched meanwhile, by a rejected reading or the clock: it is among the young again.
-          if (state.changed || state.ledger.dirty.size > 0) this.#states.set(state.key, state)
+          if (state.changed || state.ledger.hasUnpublished) this.#states.set(state.key, state)
         }
       })
     }
   }
 
-  async #saveSome(states: readonly DeviceState[], exclusively: Exclusively, settle: () => Promise<void>): Promise<void> {
+  /** One slice after the other: they are encoded in the same memory. */
+  #saveSome(states: readonly DeviceState[], saving: Saving): Promise<void> {
+    const mine = this.#slices.then(() => this.#saveSlice(states, saving))
+    this.#slices = mine.catch(() => undefined)
+    return mine
+  }
+
+  async #saveSlice(states: readonly DeviceState[], { exclusively, settle }: Saving): Promise<void> {
     let slice: DeviceState[] = []
     let documents: StateDocument[] = []
     await exclusively(async () => {
@@ -171,9 +215,9 @@ export class DeviceStates {
       for (const state of slice) state.changed = false
     })
     try {
-      await settle()
-      for (let at = 0; at < slice.length; at += SLICE_DEVICES)
-        await this.#write(slice.slice(at, at + SLICE_DEVICES), documents.slice(at, at + SLICE_DEVICES))
+      await settle(slice)
+      for (let at = 0; at < slice.length; at += COMMIT_DEVICES)
+        await this.#write(slice.slice(at, at + COMMIT_DEVICES), documents.slice(at, at + COMMIT_DEVICES))
     } catch (error) {
       for (const state of slice) state.changed = true
       throw error
@@ -191,7 +235,7 @@ export class DeviceStates {
     if (lost !== undefined) throw new ConflictError(`the state of ${lost} was saved by another process`)
   }
 
-  #store(): Collection<StateDocument> {
+  #store(): Collection<StateDocument | JsonStateDocument> {
     if (this.#collection === undefined) throw new TypeError('DeviceStates.start was not called')
     return this.#collection
   }
@@ -213,39 +257,32 @@ export class DeviceStates {
     }
   }
 
-  #restore(document: StateDocument & Stored): DeviceState {
-    const { tenant, device, type, partition } = document
+  #restore(document: (StateDocument | JsonStateDocument) & Stored): DeviceState {
+    const { tenant, device, partition, nextOffset, nextRejectedOffset, version } = document
+    const saved = document.state === undefined ? ofJson(document) : readState(document.state)
+    const { type } = saved
     return {
       key: deviceKey(tenant, device),
       tenant,
       device,
       type,
       partition,
-      version: document.version,
-      nextOffset: document.nextOffset,
-      nextRejectedOffset: document.nextRejectedOffset,
-      identity: new DeviceIdentity(this.#options.bounds, document.identity),
-      ledger: new DeviceLedger(document),
-      operatorStates: this.#operatorStates(document),
+      version,
+      nextOffset,
+      nextRejectedOffset,
+      identity: new DeviceIdentity(this.#options.bounds, saved.identity),
+      ledger: new DeviceLedger(saved),
+      operatorStates: this.#options.operators.map((operator) =>
+        this.#restoreOperator(operator, { tenant, device, type }, saved.operators.get(operator.name)),
+      ),
       changed: false,
     }
   }
 
-  #operatorStates(document: StateDocument): unknown[] {
-    const saved = new Map<string, { bytes: Uint8Array; stateVersion: number }>()
-    let at = 0
-    for (const { name, stateVersion, sizeBytes = 0, base64 } of document.operators) {
-      const bytes = base64 === undefined ? (document.states?.subarray(at, at + sizeBytes) ?? NO_BYTES) : Buffer.from(base64, 'base64')
-      saved.set(name, { bytes, stateVersion })
-      at += sizeBytes
-    }
-    return this.#options.operators.map((operator) => this.#restoreOperator(operator, document, saved.get(operator.name)))
-  }
-
   #restoreOperator(
     operator: ReadingOperator<unknown>,
-    { tenant, device, type }: StateDocument,
-    saved: { bytes: Uint8Array; stateVersion: number } | undefined,
+    { tenant, device, type }: { tenant: string; device: string; type: string },
+    saved: OperatorBytes | undefined,
   ): unknown {
     if (saved !== undefined) {
       try {
@@ -258,29 +295,26 @@ export class DeviceStates {
   }
 
   #document(state: DeviceState): StateDocument {
+    const { partition, tenant, device, nextOffset, nextRejectedOffset } = state
     state.ledger.prune()
-    const { operators } = this.#options
     const writer = this.#writer
     const begin = writer.length
-    const sizes = operators.map((operator, index) => {
-      const from = writer.length
-      operator.encode(state.operatorStates[index], writer)
-      return writer.length - from
-    })
-    return {
-      partition: state.partition,
-      tenant: state.tenant,
-      device: state.device,
-      type: state.type,
-      nextOffset: state.nextOffset,
-      nextRejectedOffset: state.nextRejectedOffset,
-      identity: state.identity.toData(),
-      totals: { ...state.ledger.totals },
-      hours: state.ledger.hours,
-      operators: operators.map(({ name, stateVersion }, index) => ({ name, stateVersion, sizeBytes: sizes[index] ?? 0 })),
-      states: writer.view(begin),
-    }
+    writeState(state, writer)
+    for (const [index, operator] of this.#options.operators.entries())
+      writeOperator(operator.name, operator.stateVersion, () => operator.encode(state.operatorStates[index], writer), writer)
+    return { partition, tenant, device, nextOffset, nextRejectedOffset, state: writer.view(begin) }
   }
+}
+
+function ofJson(document: JsonStateDocument): SavedState {
+  const operators: SavedState['operators'] = new Map()
+  let at = 0
+  for (const { name, stateVersion, sizeBytes = 0, base64 } of document.operators) {
+    const bytes = base64 === undefined ? (document.states?.subarray(at, at + sizeBytes) ?? NO_BYTES) : Buffer.from(base64, 'base64')
+    operators.set(name, { bytes, stateVersion })
+    at += sizeBytes
+  }
+  return { ...document, operators }
 }
 
 /** The topic got more partitions: the device's readings come from another one now, whose offsets say nothing about the old ones. */

@@ -24,8 +24,11 @@ interface Batch {
 const DEVICES_PER_FLUSH_MAX = 1_000
 /** Least age at which hours and gaps are written, in ms: only the sums are watched from second to second, and a device's hour costs a write. */
 const HOURS_AGE_MS = 1_000
-/** Largest part of the time that writing hours may take: in a very large fleet they get older, and a reading costs the same. */
-const HOURS_SHARE_MAX = 0.02
+/**
+ * Largest part of the time that writing hours may take: in a very large fleet they get older, and a reading costs the same. Checkpoints write
+ * the hours of the devices they save besides.
+ */
+const HOURS_SHARE_MAX = 0.01
 const COUNTS = ['received', 'stored', 'rejected', 'late', 'duplicate'] as const
 
 export interface LedgerPublisherOptions {
@@ -51,7 +54,7 @@ export class LedgerPublisher {
   /** The gaps of each boot as they were written last. */
   readonly #writtenGaps = new WeakMap<SequenceRanges, string>()
   /** Devices whose missing numbers may have changed since they were summed last. */
-  readonly #staleMissing = new Set<DeviceState>()
+  #staleMissing: DeviceState[] = []
   #hoursDueMs = 0
   #running: Promise<void> = Promise.resolve()
 
@@ -83,8 +86,8 @@ export class LedgerPublisher {
   /** Another process owns the partition now: nothing more is written about it. */
   dropPartition(partition: number): void {
     for (const [key, summary] of this.#totals) if (summary.partition === partition) this.#totals.delete(key)
-    for (const devices of [this.#changedDevices, this.#staleMissing])
-      for (const state of devices) if (state.partition === partition) devices.delete(state)
+    for (const state of this.#changedDevices) if (state.partition === partition) this.#unqueue(state)
+    this.#staleMissing = this.#staleMissing.filter((state) => state.partition !== partition)
     for (const [key, counted] of this.#countedMissing) if (counted.partition === partition) this.#countedMissing.delete(key)
     this.#latestSummary = undefined
   }
@@ -106,13 +109,16 @@ export class LedgerPublisher {
     summary[field]++
     summary.changed = true
     advance(summary, state)
-    this.#changedDevices.add(state)
-    this.#staleMissing.add(state)
+    this.#queue(state)
+    if (!ledger.isMissingStale) {
+      ledger.isMissingStale = true
+      this.#staleMissing.push(state)
+    }
     if (field === 'stored') summary.unsettled++
     if (field === 'received') return
     const hour = ledger.hourOf(typeof at === 'number' ? at : at.receivedAt, field === 'rejected' ? 'rejected' : 'readings')
     hour[field]++
-    ledger.dirty.add(hour)
+    hour.unpublished = true
     if (typeof at === 'number') return
     if (at.reason !== undefined) hour.rejectedByReason[at.reason] = (hour.rejectedByReason[at.reason] ?? 0) + 1
     if (at.seq !== undefined) ledger.noteSeq(hour, at.boot ?? '', at.seq)
@@ -129,34 +135,42 @@ export class LedgerPublisher {
   }
 
   /**
-   * Writes everything counted before the call. A state is saved after this: a restart that finds it has nothing to replay, and so would
-   * never write what the ledger lacks.
+   * Writes what was counted of these devices before the call. A state is saved after this: a restart that finds it has nothing to replay, and
+   * so would never write what the ledger lacks.
    */
-  async flushAll(): Promise<void> {
-    // Devices counted meanwhile go to the end of the set.
-    for (let left = this.#changedDevices.size; left > 0; left -= DEVICES_PER_FLUSH_MAX) await this.flush()
-    await this.flush()
+  flushDevices(states: readonly DeviceState[]): Promise<void> {
+    return this.#afterOthers(() => this.#write(states.filter((state) => this.#changedDevices.has(state))))
   }
 
   /** Writes everything that changed, up to DEVICES_PER_FLUSH_MAX devices. */
   flush(): Promise<void> {
-    this.#running = this.#running.catch(() => undefined).then(() => this.#write(true))
-    return this.#running
+    return this.#afterOthers(() => this.#write(this.#longestQueued()))
   }
 
   #flushWhatIsDue(): Promise<void> {
-    const isDue = this.#options.clock.monotonicMs() >= this.#hoursDueMs
-    this.#running = this.#running.catch(() => undefined).then(() => this.#write(isDue))
+    return this.#afterOthers(async () => {
+      const { clock } = this.#options
+      const startedMs = clock.monotonicMs()
+      if (startedMs < this.#hoursDueMs) return this.#write([])
+      try {
+        await this.#write(this.#longestQueued())
+      } finally {
+        const endedMs = clock.monotonicMs()
+        this.#hoursDueMs = endedMs + Math.max(HOURS_AGE_MS, (endedMs - startedMs) * (1 / HOURS_SHARE_MAX - 1))
+      }
+    })
+  }
+
+  #afterOthers(run: () => Promise<void>): Promise<void> {
+    this.#running = this.#running.catch(() => undefined).then(run)
     return this.#running
   }
 
-  async #write(withHours: boolean): Promise<void> {
-    const { clock } = this.#options
-    const startedMs = clock.monotonicMs()
+  /** Sums, and hours and gaps of these devices. */
+  async #write(devices: readonly DeviceState[]): Promise<void> {
     const batch: Batch = { hours: [], gaps: [] }
-    for (const state of this.#staleMissing) this.#refreshMissing(state)
-    this.#staleMissing.clear()
-    if (withHours) this.#take(batch)
+    this.#refreshAllMissing()
+    for (const state of devices) this.#take(state, batch)
     const summaries = [...this.#totals.values()].filter((summary) => summary.changed)
     const writes = [
       this.#store.raiseHours(batch.hours),
@@ -164,35 +178,50 @@ export class LedgerPublisher {
       ...summaries.map((summary) => this.#writeSummary(summary)),
     ]
     const failed = (await Promise.allSettled(writes)).find((outcome) => outcome.status === 'rejected')
-    if (withHours) {
-      const endedMs = clock.monotonicMs()
-      this.#hoursDueMs = endedMs + Math.max(HOURS_AGE_MS, (endedMs - startedMs) * (1 / HOURS_SHARE_MAX - 1))
-    }
     if (failed === undefined) return
     for (const { state, hour } of batch.hours) {
-      state.ledger.dirty.add(hour)
-      this.#changedDevices.add(state)
+      hour.unpublished = true
+      this.#queue(state)
     }
-    for (const { state } of batch.gaps) this.#changedDevices.add(state)
+    for (const { state } of batch.gaps) this.#queue(state)
     for (const summary of summaries) summary.changed = true
     throw failed.reason
   }
 
-  /** The changed hours and gaps of the devices that have waited longest. */
-  #take(batch: Batch): void {
-    let devices = 0
+  #longestQueued(): DeviceState[] {
+    const devices: DeviceState[] = []
     for (const state of this.#changedDevices) {
-      if (++devices > DEVICES_PER_FLUSH_MAX) break
-      this.#changedDevices.delete(state)
-      for (const hour of state.ledger.dirty) batch.hours.push({ state, hour })
-      state.ledger.dirty.clear()
-      const marks = new Map<SequenceRanges, string>()
-      for (const ranges of state.identity.boots.values()) {
-        const mark = markOf(ranges)
-        if (this.#writtenGaps.get(ranges) !== mark) marks.set(ranges, mark)
-      }
-      if (marks.size > 0) batch.gaps.push({ state, marks })
+      if (devices.length >= DEVICES_PER_FLUSH_MAX) break
+      devices.push(state)
     }
+    return devices
+  }
+
+  #queue(state: DeviceState): void {
+    if (state.ledger.isQueued) return
+    state.ledger.isQueued = true
+    this.#changedDevices.add(state)
+  }
+
+  #unqueue(state: DeviceState): void {
+    state.ledger.isQueued = false
+    this.#changedDevices.delete(state)
+  }
+
+  /** The device's changed hours and gaps. */
+  #take(state: DeviceState, batch: Batch): void {
+    this.#unqueue(state)
+    for (const hour of state.ledger.hours) {
+      if (!hour.unpublished) continue
+      hour.unpublished = false
+      batch.hours.push({ state, hour })
+    }
+    let marks: Map<SequenceRanges, string> | undefined
+    for (const ranges of state.identity.boots.values()) {
+      const mark = markOf(ranges)
+      if (this.#writtenGaps.get(ranges) !== mark) marks = (marks ?? new Map<SequenceRanges, string>()).set(ranges, mark)
+    }
+    if (marks !== undefined) batch.gaps.push({ state, marks })
   }
 
   async #writeGaps(state: DeviceState, marks: ReadonlyMap<SequenceRanges, string>): Promise<void> {
@@ -221,7 +250,13 @@ export class LedgerPublisher {
     return (this.#latestSummary = this.#totals.get(`${tenant}/${partition}`))
   }
 
+  #refreshAllMissing(): void {
+    for (const state of this.#staleMissing) this.#refreshMissing(state)
+    this.#staleMissing = []
+  }
+
   #refreshMissing(state: DeviceState): void {
+    state.ledger.isMissingStale = false
     const missing = state.identity.missing()
     const change = missing - (this.#countedMissing.get(state.key)?.missing ?? 0)
     if (change === 0) return

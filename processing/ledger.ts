@@ -35,12 +35,14 @@ export interface LedgerHour {
   bootsTruncated: boolean
   /** Version of the hour's document that this part wrote last and alone, 0 before; SHARED_DOCUMENT when the other part is in it too. */
   documentVersion: number
+  /** It changed since it was taken to be written. */
+  unpublished: boolean
 }
 
 export const SHARED_DOCUMENT = -1
 
 /** An hour as states of version 0.1 hold it: both parts in one, without sequence numbers. */
-type Newer = 'part' | 'spans' | 'bootsTruncated' | 'documentVersion'
+type Newer = 'part' | 'spans' | 'bootsTruncated' | 'documentVersion' | 'unpublished'
 type SavedHour = Omit<LedgerHour, Newer> & Partial<Pick<LedgerHour, Newer>>
 
 const HOUR_MS = 3_600_000
@@ -59,21 +61,21 @@ export class DeviceLedger {
   #hours: LedgerHour[]
   /** The hour asked for last, per part: nearly always the one asked for next. */
   readonly #current: Record<LedgerPart, LedgerHour | undefined> = { readings: undefined, rejected: undefined }
-  /** Hours changed since the last flush. */
-  readonly dirty = new Set<LedgerHour>()
+  /** It waits for its turn to be written, and for its missing numbers to be summed: the publisher's marks, so that it need not look them up. */
+  isQueued = false
+  isMissingStale = false
 
   constructor(data?: { totals: LedgerCounts; hours: readonly SavedHour[] }) {
     this.totals = data?.totals ?? emptyCounts()
     this.#hours = (data?.hours ?? []).flatMap(hoursOf)
   }
 
-  /** A copy, for a saved state: counting goes on while that is written. */
-  get hours(): LedgerHour[] {
-    return this.#hours.map((hour) => ({
-      ...hour,
-      rejectedByReason: { ...hour.rejectedByReason },
-      spans: hour.spans.map((span) => ({ ...span })),
-    }))
+  get hours(): readonly LedgerHour[] {
+    return this.#hours
+  }
+
+  get hasUnpublished(): boolean {
+    return this.#hours.some((hour) => hour.unpublished)
   }
 
   hourOf(receivedAt: number, part: LedgerPart): LedgerHour {
@@ -93,6 +95,7 @@ export class DeviceLedger {
         spans: [],
         bootsTruncated: false,
         documentVersion: 0,
+        unpublished: false,
       }
       this.#hours.push(hour)
     }
@@ -118,7 +121,7 @@ export class DeviceLedger {
     if (this.#hours.length <= HOURS_HELD) return
     const newest = { readings: 0, rejected: 0 }
     for (const { hour, part } of this.#hours) newest[part] = Math.max(newest[part], hour)
-    this.#hours = this.#hours.filter((hour) => hour.hour > newest[hour.part] - HOURS_HELD * HOUR_MS || this.dirty.has(hour))
+    this.#hours = this.#hours.filter((hour) => hour.hour > newest[hour.part] - HOURS_HELD * HOUR_MS || hour.unpublished)
   }
 
   /** Largest number of a boot in the hours held, or null. */
@@ -134,8 +137,8 @@ export class DeviceLedger {
 
 /** An hour of version 0.1 becomes two parts. */
 function hoursOf(saved: SavedHour): LedgerHour[] {
-  const { hour, part, stored, rejected, late, duplicate, rejectedByReason, spans, bootsTruncated, documentVersion = 0 } = saved
-  const common = { hour, spans: spans ?? [], bootsTruncated: bootsTruncated ?? false, documentVersion }
+  const { hour, part, stored, rejected, late, duplicate, rejectedByReason, spans, bootsTruncated } = saved
+  const common = { hour, spans: spans ?? [], bootsTruncated: bootsTruncated ?? false, documentVersion: 0, unpublished: false }
   if (part !== undefined) return [{ ...common, part, stored, rejected, late, duplicate, rejectedByReason: { ...rejectedByReason } }]
   return [
     { ...common, part: 'readings', stored, late, duplicate, rejected: 0, rejectedByReason: {} },

@@ -15,7 +15,7 @@ export interface OutputCommitterOptions {
   clock: Clock
   log: Logger
   /** A commit came too late: what is in memory belongs to another member and must be dropped. */
-  onFenced: () => void
+  onFenced: (why: ConflictError) => void
 }
 
 /**
@@ -28,12 +28,16 @@ export class OutputCommitter {
   #offsets = new Map<number, number>()
   #dirty = false
   #committing: Promise<void> | null = null
+  #held: { released: Promise<void>; release: () => void } | undefined
+  /** Why nothing is committed any more. */
+  #fencedBy: ConflictError | null = null
 
   constructor(options: OutputCommitterOptions) {
     this.#options = options
   }
 
   add(topic: string, message: LogMessage): void {
+    if (this.#fencedBy !== null) return
     const messages = this.#outputs.get(topic)
     if (messages === undefined) this.#outputs.set(topic, [message])
     else messages.push(message)
@@ -46,10 +50,27 @@ export class OutputCommitter {
     }
   }
 
-  /** The input is done up to here, its outputs were added. */
-  advance(nextOffsets: ReadonlyMap<number, number>): void {
-    for (const [partition, next] of nextOffsets) this.#offsets.set(partition, next)
+  /** The partition's input is done up to `next`, its outputs were added. */
+  advance(partition: number, next: number): void {
+    if (this.#fencedBy !== null) return
+    this.#offsets.set(partition, next)
     this.#dirty = true
+  }
+
+  /**
+   * Nothing is committed until `release`: outputs of a batch that lets others have their turn must not go without the offsets that cover
+   * them, or they are made again by a replay.
+   */
+  hold(): void {
+    if (this.#held !== undefined) return
+    let release = (): void => undefined
+    const released = new Promise<void>((resolve) => (release = resolve))
+    this.#held = { released, release }
+  }
+
+  release(): void {
+    this.#held?.release()
+    this.#held = undefined
   }
 
   /** These partitions are another member's: their offsets are not ours to commit. */
@@ -57,24 +78,32 @@ export class OutputCommitter {
     for (const partition of partitions) this.#offsets.delete(partition)
   }
 
-  /** Drops what was not committed: the partitions are another member's, who makes it again. */
-  abandon(): void {
+  /**
+   * Drops what was not committed, and takes nothing more: the partitions are another member's, who makes it again. One commit more, even if it
+   * succeeded, would move the offsets past outputs that were dropped, and a state saved now would never give them again.
+   */
+  fence(why: ConflictError): void {
+    this.#fencedBy ??= why
     this.#outputs.clear()
     this.#offsets.clear()
     this.#dirty = false
   }
 
-  /** Resolves when everything added so far is durable. */
+  /** Resolves when everything added so far is durable. Throws ConflictError once another member has the partitions. */
   async flush(): Promise<void> {
     while (this.#dirty || this.#committing !== null) {
       this.#committing ??= this.#commitAll()
       await this.#committing
     }
+    if (this.#fencedBy !== null) throw this.#fencedBy
   }
 
   async #commitAll(): Promise<void> {
     try {
-      while (this.#dirty) await this.#commitOnce()
+      while (this.#dirty) {
+        while (this.#held !== undefined) await this.#held.released
+        await this.#commitOnce()
+      }
     } finally {
       this.#committing = null
     }
@@ -87,12 +116,14 @@ export class OutputCommitter {
     this.#outputs = new Map()
     this.#dirty = false
     for (let attempt = 1; ; attempt++) {
+      if (this.#fencedBy !== null) throw this.#fencedBy
       try {
         await consumer.commit(offsets, outputs)
         return
       } catch (error) {
         if (error instanceof ConflictError) {
-          onFenced()
+          this.fence(error)
+          onFenced(error)
           throw error
         }
         log.warn({ error: describeError(error), attempt }, 'outputs not committed, trying again')

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
+import type { ReadingOperator } from '../contracts/operator.ts'
 import { READING, REJECTED_READING, type LoggedReading } from '../contracts/reading.ts'
 import { jsonBytes } from '../kernel/bytes.ts'
 import { Metrics } from '../kernel/metrics.ts'
 import { integerBetween, seededRandom } from '../kernel/random.ts'
-import type { Documents } from '../storage/documents/documents.ts'
+import { nextTurn } from '../kernel/time.ts'
 import type { Consumer } from '../storage/event-log/event-log.ts'
 import { LEDGER_HOURS, type LedgerHourDocument, type LedgerSummary } from './ledger-documents.ts'
-import { Road, until } from './testing/road.ts'
+import { crashable } from './testing/crashable.ts'
+import { counter, Road, until } from './testing/road.ts'
 
 // The platform's own timers do not keep a process alive: its sockets do, and here there are none.
 const alive = setInterval(() => undefined, 1_000)
@@ -66,33 +68,34 @@ test('a record that is no JSON goes to the dead letters, and the next readings f
   await road.end()
 })
 
-const WRITES: ReadonlySet<string | symbol> = new Set(['insert', 'replace', 'saveMany', 'update', 'put', 'delete'])
-
-/** Documents that stop accepting device states: a worker on them crashes with whatever it had saved by then. */
-function crashable(documents: Documents): Documents & { crashed: boolean } {
-  const wrapper = {
-    name: documents.name,
-    crashed: false,
-    start: () => documents.start(),
-    stop: () => documents.stop(),
-    collection: async (spec: Parameters<Documents['collection']>[0]) => {
-      const inner = await documents.collection(spec)
-      return new Proxy(inner, {
-        get: (target, property) => {
-          const value = Reflect.get(target, property) as unknown
-          if (typeof value !== 'function') return value
-          return WRITES.has(property)
-            ? (...args: unknown[]) => (wrapper.crashed ? new Promise(() => undefined) : (value.apply(target, args) as unknown))
-            : (value.bind(target) as unknown)
-        },
-      })
-    },
-  }
-  return wrapper as unknown as Documents & { crashed: boolean }
-}
+test('others have their turn after each slice of a batch, and every reading is applied once', async () => {
+  const road = new Road()
+  await road.start()
+  let turn = 0
+  let isCounting = true
+  const turns = (async () => {
+    for (; isCounting; turn++) await nextTurn()
+  })()
+  const appliedIn = new Map<number, number>()
+  const counting: ReadingOperator<unknown> = { ...counter, apply: () => void appliedIn.set(turn, (appliedIn.get(turn) ?? 0) + 1) }
+  await road.append(Array.from({ length: 500 }, (_, seq) => ({ boot: 'b', seq, ts: seq })))
+  const worker = road.worker({ config: { sliceReadingsMax: 50 }, operators: [counting] })
+  await worker.start()
+  await until(async () => (await road.stored('d')).length === 500, 'all readings')
+  isCounting = false
+  await turns
+  const sizes = [...appliedIn.values()]
+  assert.ok(Math.max(...sizes) <= 50, `at most a slice in a turn: ${sizes.join(', ')}`)
+  assert.equal(
+    sizes.reduce((sum, size) => sum + size, 0),
+    500,
+  )
+  await worker.stop()
+  await road.end()
+})
 
 test('crashes at any moment: every row once and in order, every output once', async () => {
-  const seed = Number(process.env.CRASH_SEED ?? 7)
+  const seed = Number(process.env.TEST_SEED ?? 7)
   const random = seededRandom(seed)
   const road = new Road()
   await road.start()
@@ -240,5 +243,23 @@ test('more devices than fit in memory: states are saved and dropped, and nothing
   const counts = new Map((await road.outputs()).map((output) => [output.device, output.count]))
   for (let i = 0; i < devices; i++) assert.equal(counts.get(`d${i}`), Math.floor(rounds / 10) * 10, `d${i} counted through being dropped`)
   assert.ok(most <= memory.devicesInMemoryMax + memory.pollRecordsMax, `${most} states were in memory`)
+  await road.end()
+})
+
+test('a checkpoint that rests between two slices is finished at once by a stop, and nothing is read again', async () => {
+  const devices = 1_500
+  const road = new Road()
+  await road.start()
+  // After the first slice it would rest for a thousand times as long as that took.
+  const worker = road.worker({ config: { checkpointMs: 100, checkpointShareMax: 0.001 } })
+  await worker.start()
+  await road.append(Array.from({ length: devices }, (_, i) => ({ device: `d${i}`, boot: 'b', seq: 0, ts: 1_000 })))
+  const states = await road.documents.collection<{ nextOffset: number }>({ name: 'device-states', indexes: [] })
+  const savedStates = (): Promise<number> => states.count({ nextOffset: { $gt: 0 } })
+  await until(async () => (await savedStates()) > 0, 'a first slice')
+  await worker.stop()
+  assert.equal(await savedStates(), devices)
+  const checkpoints = await road.documents.collection<{ readings: number }>({ name: 'checkpoints', indexes: [] })
+  assert.equal((await checkpoints.get('processing/0'))?.readings, devices)
   await road.end()
 })

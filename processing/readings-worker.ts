@@ -1,26 +1,28 @@
-import type { ReadingOperator } from '../contracts/operator.ts'
+import type { ReadingOperator, RoadSettings } from '../contracts/operator.ts'
 import type { LoggedReading, RejectedReading } from '../contracts/reading.ts'
-import { deviceKey, TOPICS } from '../contracts/topics.ts'
+import { TOPICS } from '../contracts/topics.ts'
 import { ConflictError, describeError, TimeoutError } from '../kernel/errors.ts'
 import type { Logger } from '../kernel/log.ts'
 import { LATENCY_BUCKETS_S, type Metrics } from '../kernel/metrics.ts'
 import { systemRandom } from '../kernel/random.ts'
 import { backoffDelayMs } from '../kernel/retry.ts'
 import type { Service } from '../kernel/service.ts'
-import { every, sleep, type Clock, type Timer } from '../kernel/time.ts'
+import { every, nextTurn, sleep, type Clock, type Timer } from '../kernel/time.ts'
 import type { Documents } from '../storage/documents/documents.ts'
 import type { Consumer, EventLog, LogMessage, LogRecord } from '../storage/event-log/event-log.ts'
 import type { ReadingIdentity, SeriesStore } from '../storage/series/series-store.ts'
 import type { ProcessingConfig } from './config.ts'
-import { DeviceStates, type DeviceState } from './device-states.ts'
+import { DeviceStates, type DeviceState, type Saving } from './device-states.ts'
 import { findDuplicates } from './duplicates.ts'
 import type { CountedReading, LedgerCounts } from './ledger.ts'
 import { LedgerPublisher } from './ledger-publisher.ts'
 import { decodeReadings, decodeRecord, nextOffsets } from './log-decoding.ts'
 import { OperatorOutputs } from './operator-outputs.ts'
 import { OutputCommitter } from './output-committer.ts'
+import type { Partition } from './partition-in-hand.ts'
 import { PartitionCheckpoints } from './partition-checkpoints.ts'
 import { SeriesWriter } from './series-writer.ts'
+import { adoptSettings } from './settings-adoption.ts'
 
 export interface ReadingsWorkerOptions {
   config: ProcessingConfig
@@ -36,18 +38,12 @@ export interface ReadingsWorkerOptions {
    * processes of its own) only applies its operators.
    */
   group?: string
+  /** What people change meanwhile; absent where no operator goes by anything of the kind. */
+  settings?: RoadSettings
 }
 
-/** A partition in hand. */
-interface Partition {
-  nextReading: number
-  nextRejected: number
-  /** Outputs of readings below this offset were committed before the partition was taken. */
-  committedBefore: number
-  /** It is being given back. */
-  leaving: boolean
-}
-
+/** Devices whose operators are told the time in one tick, a pause of a few ms: with 100 000 devices each is told every fifth second. */
+const DEVICES_PER_TICK_MAX = 20_000
 /** The group that stores rows and keeps the ledger. */
 const PROCESSING = 'processing'
 
@@ -77,7 +73,11 @@ export class ReadingsWorker implements Service {
   readonly #metrics
   #applying: Promise<void> = Promise.resolve()
   #checkpointing: Promise<void> = Promise.resolve()
-  #checkpointDueMs = 0
+  /** Where the next tick goes on, when the last one did not come to the end. */
+  #ticking: IterableIterator<DeviceState> | undefined
+  /** Checkpoints that are wanted now, and what wakes the one that rests. */
+  #hurried = 0
+  #hurry = new AbortController()
   /** A stop cut a batch short: the states in memory must not be saved. */
   #statesBeyondRows = false
   /** Another member has a partition of ours: everything in memory is dropped, and the group joined anew. */
@@ -90,11 +90,11 @@ export class ReadingsWorker implements Service {
     this.name = `readings-worker-${this.#group}`
     this.#stores = this.#group === PROCESSING
     const collection = this.#stores ? 'device-states' : `device-states-${this.#group}`
-    this.#states = new DeviceStates({ collection, documents, operators, log, bounds: config })
+    this.#states = new DeviceStates({ collection, documents, operators, clock, log, bounds: config })
     this.#checkpoints = new PartitionCheckpoints({ documents, group: this.#group })
     this.#ledger = new LedgerPublisher({ documents, clock, log, flushMs: config.ledgerFlushMs })
     this.#writer = new SeriesWriter({ series, config, clock, log, metrics, onWritten: (rows) => this.#ledger.settled(rows) })
-    this.#outputs = new OperatorOutputs((state, receivedAt) => this.#count(state, receivedAt, 'late'))
+    this.#outputs = new OperatorOutputs(operators, (state, receivedAt) => this.#count(state, receivedAt, 'late'))
     const prefix = this.#stores ? 'processing' : this.#group
     this.#metrics = {
       readings: metrics.counter(`${prefix}_readings_total`, 'Readings taken from the log'),
@@ -125,81 +125,105 @@ export class ReadingsWorker implements Service {
     const report = (what: string) => (error: unknown) => log.error({ error: describeError(error) }, what)
     this.#timers = [
       every(clock, config.tickMs, () => this.#exclusively(async () => this.#tick()), report('tick failed')),
-      every(clock, config.checkpointMs, () => this.#checkpointWhenDue(), report('checkpoint failed')),
+      every(clock, config.checkpointMs, () => this.#checkpointInTime(), report('checkpoint failed')),
       every(clock, config.offsetCommitMs, () => this.#committer?.flush(), report('offset commit failed')),
     ]
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort()
+    this.#hurry.abort()
     for (const timer of this.#timers) timer.cancel()
     await Promise.all(this.#loops)
     await this.#writer.stop()
-    if (this.#consumer !== undefined && this.#writer.failing === null && !this.#statesBeyondRows && !this.#fenced) await this.checkpoint()
+    if (this.#consumer !== undefined && this.#writer.failing === null && !this.#statesBeyondRows && !this.#fenced) await this.#lastCheckpoint()
     if (this.#stores) await this.#ledger.stop()
     this.#partitions.clear()
     await this.#consumer?.close()
     this.#consumer = undefined
   }
 
-  /** A large fleet's checkpoint takes long: the next one waits until this one's time is a small part of the whole. */
-  async #checkpointWhenDue(): Promise<void> {
-    const { clock, config } = this.#options
-    const startedMs = clock.monotonicMs()
-    if (startedMs < this.#checkpointDueMs) return
-    await this.checkpoint()
-    const endedMs = clock.monotonicMs()
-    this.#checkpointDueMs = endedMs + (endedMs - startedMs) * (1 / config.checkpointShareMax - 1)
+  /** Another member may have taken over by now: what is not saved it replays, and a stop is a stop. */
+  async #lastCheckpoint(): Promise<void> {
+    try {
+      await this.checkpoint()
+    } catch (error) {
+      if (!(error instanceof ConflictError)) throw error
+      this.#options.log.warn({ error: describeError(error) }, 'stopped without a checkpoint, the next owner replays more')
+    }
   }
 
-  /** Saves changed states, then the offsets from which a restart has to read. One after the other: an older one must not come last. */
-  checkpoint(): Promise<void> {
-    const mine = this.#checkpointing.then(() => this.#checkpoint())
+  /** A large fleet's checkpoint takes long, because it rests after each slice; the next one comes when it is done. */
+  async #checkpointInTime(): Promise<void> {
+    const { clock, config } = this.#options
+    const rest = (workedMs: number): Promise<void> => sleep(clock, workedMs * (1 / config.checkpointShareMax - 1), this.#hurry.signal)
+    await this.#checkpointAfterOthers(rest)
+  }
+
+  /** Saves changed states, then the offsets from which a restart has to read; one that is under way no longer rests. */
+  async checkpoint(): Promise<void> {
+    this.#hurried++
+    this.#hurry.abort()
+    try {
+      await this.#checkpointAfterOthers()
+    } finally {
+      if (--this.#hurried === 0) this.#hurry = new AbortController()
+    }
+  }
+
+  /** One after the other: an older one must not come last. */
+  #checkpointAfterOthers(rest?: Saving['rest']): Promise<void> {
+    const mine = this.#checkpointing.then(() => this.#checkpoint(rest))
     this.#checkpointing = mine.catch(() => undefined)
     return mine
   }
 
-  async #checkpoint(): Promise<void> {
-    const positions = Array.from(this.#partitions, ([partition, { nextReading, nextRejected }]) => ({
+  async #checkpoint(rest: Saving['rest']): Promise<void> {
+    const committer = this.#committer
+    const positions = Array.from(this.#partitions, ([number, partition]) => ({
+      number,
       partition,
-      nextReading,
-      nextRejected,
+      next: { readings: partition.nextReading, rejected: partition.nextRejected },
     }))
     try {
-      await this.#states.save(this.#saveExclusively, () => this.#settle())
+      await this.#states.save({ ...this.#saving(), rest })
     } catch (error) {
       // The states are another member's, so the partitions are too.
-      if (error instanceof ConflictError) this.#onFenced()
+      if (error instanceof ConflictError) this.#onFenced(error)
       throw error
     }
-    await Promise.all(
-      positions.map(({ partition, nextReading, nextRejected }) =>
-        this.#checkpoints.save(partition, { readings: nextReading, rejected: nextRejected }),
-      ),
-    )
+    // Records that gave outputs and changed no state, those of dead letters.
+    await committer?.flush()
+    // A partition that was lost meanwhile is another's.
+    const held = positions.filter(({ number, partition }) => this.#partitions.get(number) === partition)
+    await Promise.all(held.map(({ number, next }) => this.#checkpoints.save(number, next)))
   }
 
-  /** Between two batches; one after the other with checkpoints, which save through the same memory. */
-  #makeRoom(): Promise<void> {
-    const mine = this.#checkpointing.then(() => this.#states.makeRoom(this.#saveExclusively, () => this.#settle()))
-    this.#checkpointing = mine.catch(() => undefined)
-    return mine.catch((error: unknown) => {
-      if (error instanceof ConflictError) this.#onFenced()
+  /** Between two batches. */
+  async #makeRoom(): Promise<void> {
+    try {
+      await this.#states.makeRoom(this.#saving())
+    } catch (error) {
+      if (error instanceof ConflictError) this.#onFenced(error)
       throw error
-    })
+    }
   }
 
-  readonly #saveExclusively = (run: () => Promise<void>): Promise<void> =>
-    this.#exclusively(async () => {
-      if (this.#statesBeyondRows) throw new TimeoutError('stopped before the states could be saved')
-      await run()
-    })
-
-  /** Resolves when rows, outputs and ledger of everything applied so far are durable. */
-  async #settle(): Promise<void> {
-    if (this.#stores) await this.#writer.flush()
-    await this.#committer?.flush()
-    if (this.#stores) await this.#ledger.flushAll()
+  /** States are saved once the outputs behind them are committed, by this membership: those of one that was fenced never are. */
+  #saving(): Saving {
+    const committer = this.#committer
+    return {
+      exclusively: (run) =>
+        this.#exclusively(async () => {
+          if (this.#statesBeyondRows) throw new TimeoutError('stopped before the states could be saved')
+          await run()
+        }),
+      settle: async (states) => {
+        if (this.#stores) await this.#writer.flush()
+        await committer?.flush()
+        if (this.#stores) await this.#ledger.flushDevices(states)
+      },
+    }
   }
 
   async #join(): Promise<void> {
@@ -210,20 +234,22 @@ export class ReadingsWorker implements Service {
       from: 'earliest',
       onAssigned: (partitions, consumer) => this.#exclusively(() => this.#take(partitions, consumer)),
       onRevoked: (partitions) => this.#giveBack(partitions),
-      onLost: () => this.#onFenced(),
+      onLost: (partitions) => this.#onFenced(new ConflictError(`partitions ${partitions.join(', ')} were lost to another member`)),
     })
     this.#consumer = consumer
-    this.#committer = new OutputCommitter({ consumer, config, clock, log, onFenced: () => this.#onFenced() })
+    this.#committer = new OutputCommitter({ consumer, config, clock, log, onFenced: (why) => this.#onFenced(why) })
     this.#outputs.committer = this.#committer
   }
 
-  #onFenced(): void {
+  #onFenced(why: ConflictError): void {
     this.#fenced = true
+    this.#committer?.fence(why)
   }
 
   /** Goes on where the last owner's checkpoint is: everything since is in the log and not yet in the states. */
   async #take(partitions: readonly number[], consumer: Consumer): Promise<void> {
     const committed = await consumer.committed()
+    await this.#options.settings?.take(this.#group, partitions)
     for (const partition of partitions) {
       const checkpoint = await this.#checkpoints.load(partition, this.#stores ? undefined : PROCESSING)
       await this.#states.loadPartition(partition, (state) => {
@@ -281,7 +307,6 @@ export class ReadingsWorker implements Service {
     await this.#exclusively(async () => {
       // Rows in flight are written once whoever writes them; the sums must not count them when they settle.
       if (this.#stores) await this.#writer.flush()
-      this.#committer?.abandon()
       this.#forget([...this.#partitions.keys()])
     })
     this.#fenced = false
@@ -311,12 +336,13 @@ export class ReadingsWorker implements Service {
   async #applyOrRewind(consumer: Consumer, records: readonly LogRecord[]): Promise<void> {
     if (consumer !== this.#consumer) return
     // What was polled before its partition was given back is another's to apply.
-    const mine = records.every((record) => this.#owns(record.partition))
-      ? records
-      : records.filter((record) => this.#owns(record.partition))
+    const mine = records.filter((record) => this.#owns(record.partition))
     try {
+      await adoptSettings(this.#options.settings, this.#group, this.#partitions)
       await this.#applyReadings(mine)
     } catch (error) {
+      this.#committer?.release()
+      if (error instanceof ConflictError) this.#onFenced(error)
       for (const record of mine.toReversed()) consumer.seek(record.partition, record.offset)
       throw error
     }
@@ -333,13 +359,17 @@ export class ReadingsWorker implements Service {
     return mine
   }
 
+  /** Others have a turn after each slice; the store is asked for the suspects of the whole batch at once. */
   async #applyReadings(records: readonly LogRecord[]): Promise<void> {
+    const { sliceReadingsMax } = this.#options.config
     const startedMs = this.#options.clock.monotonicMs()
     const readings = decodeReadings(records, this.#deadLetters)
-    const states = await this.#statesOf(readings)
+    const states = await this.#states.of(readings)
     const duplicates = await findDuplicates(readings, states, (identities) => this.#storedAlready(identities))
     const rows: LoggedReading[] = []
+    this.#committer?.hold()
     for (let i = 0; i < readings.length; i++) {
+      if (i > 0 && i % sliceReadingsMax === 0) await nextTurn()
       const reading = readings[i] as LoggedReading
       const state = states[i] as DeviceState
       if (reading.offset < state.nextOffset) continue
@@ -354,9 +384,15 @@ export class ReadingsWorker implements Service {
       this.#applyOperators(state, reading)
       rows.push(reading)
     }
+    for (const operator of this.#options.operators) operator.finish?.(this.#outputs.atEnd())
     const next = nextOffsets(records)
-    for (const [partition, offset] of next) (this.#partitions.get(partition) as Partition).nextReading = offset
-    this.#committer?.advance(next)
+    for (const [number, offset] of next) {
+      const partition = this.#partitions.get(number) as Partition
+      partition.nextReading = offset
+      // A replay repeats outputs without giving them again: its offsets must not take back that they were committed.
+      if (offset > partition.committedBefore) this.#committer?.advance(number, offset)
+    }
+    this.#committer?.release()
     this.#metrics.readings.inc(readings.length)
     this.#metrics.duplicates.inc(duplicates.size)
     this.#metrics.batchSeconds.observe((this.#options.clock.monotonicMs() - startedMs) / 1000)
@@ -390,14 +426,23 @@ export class ReadingsWorker implements Service {
     const committedBefore = this.#partitions.get(reading.partition)?.committedBefore ?? 0
     const out = this.#outputs.of(state, reading.receivedAt, reading.offset >= committedBefore)
     const { operators } = this.#options
-    state.type = reading.type
+    // The same text in other memory would keep that of each reading alive.
+    if (state.type !== reading.type) state.type = reading.type
     for (let i = 0; i < operators.length; i++) (operators[i] as ReadingOperator<unknown>).apply(state.operatorStates[i], reading, out)
   }
 
+  /** Devices in turn: in a very large fleet one is asked less often than every tick. */
   #tick(): void {
     const nowMs = this.#options.clock.nowMs()
     const { operators } = this.#options
-    for (const state of this.#states.all()) {
+    const devices = (this.#ticking ??= this.#states.all())
+    for (let left = DEVICES_PER_TICK_MAX; left > 0; left--) {
+      const next = devices.next()
+      if (next.done === true) {
+        this.#ticking = undefined
+        return
+      }
+      const state = next.value
       if (!this.#owns(state.partition)) continue
       const out = this.#outputs.of(state, nowMs, true)
       for (let i = 0; i < operators.length; i++) {
@@ -445,19 +490,6 @@ export class ReadingsWorker implements Service {
     }
     const last = records.at(-1)
     if (last !== undefined) partition.nextRejected = last.offset + 1
-  }
-
-  async #statesOf(readings: readonly LoggedReading[]): Promise<DeviceState[]> {
-    const states: DeviceState[] = []
-    // Readings of one device come in runs: the state of the last one is nearly always that of the next.
-    let latest: DeviceState | undefined
-    for (const { tenant, device, type, partition } of readings) {
-      if (latest === undefined || latest.device !== device || latest.tenant !== tenant) {
-        latest = this.#states.get(deviceKey(tenant, device)) ?? (await this.#states.load(tenant, device, type, partition))
-      }
-      states.push(latest)
-    }
-    return states
   }
 
   readonly #deadLetters = (topic: string, message: LogMessage): void => {

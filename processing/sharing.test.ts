@@ -13,8 +13,8 @@ const PARTITIONS = 4
 const DEVICES = Array.from({ length: 12 }, (_, i) => `d${i}`)
 
 test('workers come and go: every row once and in order, every output once, and sums that add up', async (t) => {
-  const seed = Number(process.env.FLEETPULSE_TEST_SEED ?? 11)
-  t.diagnostic(`seed ${seed} (FLEETPULSE_TEST_SEED)`)
+  const seed = Number(process.env.TEST_SEED ?? 11)
+  t.diagnostic(`seed ${seed} (TEST_SEED)`)
   const random = seededRandom(seed)
   const road = new Road(PARTITIONS)
   await road.start()

@@ -78,6 +78,7 @@ test('revoking records who, when and why, and tells the others before it answers
       tenant: 'acme',
       device: 'd2',
       serial: issued.serial,
+      issuer: issued.issuer,
       reason: 'keyCompromise',
       at: revoked.revokedAt,
       isLast: true,

@@ -291,7 +291,9 @@ export class Certificates implements Service {
     const at = record.revokedAt ?? clock.nowMs()
     // Looked up after the record was written: of two revoked at once at least one finds none left.
     const isLast = (await this.#validOf(collection, tenant, device)) === undefined
-    const event: DeviceEvent = { event: 'certificate-revoked', tenant, device, serial: record._id, reason, at, isLast }
+    // The serial of a foreign one is a hash of the whole certificate, which names its issuer too.
+    const issuer = record.foreignSerial === undefined ? { issuer: record.issuer } : {}
+    const event: DeviceEvent = { event: 'certificate-revoked', tenant, device, serial: record._id, ...issuer, reason, at, isLast }
     const appended = [eventLog.append(TOPICS.deviceEvents, [{ key, schema: DEVICE_EVENT, value: jsonBytes(event) }])]
     if (isLast) {
       const cancelled: DownlinksCancelled = { tenant, device, reason, at }

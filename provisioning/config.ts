@@ -55,7 +55,7 @@ export const ProvisioningConfigSchema = Type.Object(
       secret: true,
       env: 'FLEETPULSE_CA_PASSPHRASE',
       description:
-        'What the CA keys in the data folder are encrypted with; printed masked. Empty: the content of caPassphraseFile. To change it: fleetpulse ca passphrase.',
+        'What the private keys in the data folder (of CAs, listeners and statements) are encrypted with; printed masked. Empty: the content of caPassphraseFile. To change it: fleetpulse ca passphrase.',
     }),
     caPassphraseFile: Type.String({
       default: '',
@@ -121,6 +121,13 @@ export const ProvisioningConfigSchema = Type.Object(
       maximum: 3_653,
       description:
         'Days a new issuing CA is valid; used on the first start only. 5 years: its key is used every day and lies on this machine.',
+    }),
+    issuingRollBeforeDays: Type.Integer({
+      default: 400,
+      minimum: 0,
+      maximum: 1_826,
+      description:
+        'Days before the end of the last issuing CA at which its successor is made without being asked, where the key of the root is here; 0: never. More than deviceLifetimeDays, so that no device certificate is cut short. Where the root is kept elsewhere an alert says what to do (posture.caWarningDays).',
     }),
     serverLifetimeDays: Type.Number({
       default: 180,

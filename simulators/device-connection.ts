@@ -1,5 +1,5 @@
 import { connect, type TLSSocket } from 'node:tls'
-import { EnvironmentError } from '../kernel/errors.ts'
+import { EnvironmentError, TimeoutError } from '../kernel/errors.ts'
 import type { DeviceBundle } from '../provisioning/doors/device-bundle.ts'
 import { connectPacket, DISCONNECT, packetBounds, PINGREQ, pubackPacket, PublishEncoder, readPublish, subscribePacket } from './mqtt-packets.ts'
 
@@ -23,6 +23,8 @@ const PUBLISH = 0x30
 /** Upper half of a packet's first byte. */
 const TYPE = 0xf0
 const PACKET_ID_MAX = 65_535
+/** Without any byte from the broker for so long an attempt to connect has failed; a handshake on a busy machine takes a second or two. */
+const CONNECT_TIMEOUT_MS = 20_000
 
 /**
  * A lean QoS 1 publisher over mTLS: it builds packets and reads acknowledgements with as little work as can be, so that in a load test
@@ -49,9 +51,11 @@ export class DeviceConnection {
       let failure: Error | undefined
       let accepted = false
       socket.setNoDelay(true)
+      socket.setTimeout(CONNECT_TIMEOUT_MS, () => socket.destroy(new TimeoutError(`no CONNACK within ${CONNECT_TIMEOUT_MS} ms`)))
       socket.once('secureConnect', () => socket.write(connectPacket(device, keepAliveS)))
       socket.once('data', (bytes: Buffer) => {
         accepted = bytes[0] === 0x20 && bytes[3] === 0
+        socket.setTimeout(0)
         if (!accepted) {
           failure = new EnvironmentError('CONNECT_REFUSED', `${device}: the broker answered ${bytes.subarray(0, 4).toString('hex')}`)
           socket.destroy()

@@ -105,6 +105,9 @@ export class SimulatedDevice {
   get renewals(): number {
     return this.#renewal?.renewals ?? 0
   }
+  get isConnected(): boolean {
+    return this.#connected
+  }
   get isReady(): boolean {
     return this.#connected && this.#unacked.size < this.#options.inflightMax
   }

@@ -319,3 +319,40 @@ test('serverkeygen: for the types that were chosen for it, the key with its cert
     assert.ok(!platform.stderr.includes(needle))
   }
 })
+
+test('a tombstone: no door brings a decommissioned device back, by mistake or otherwise', { skip }, async () => {
+  const id = 'gone-1'
+  assert.equal((await platform.post('/devices', { id, type: 'pump', labels: {} })).status, 201)
+  const before = await platform.post<{ token: string }>('/enrolment-tokens', { deviceId: id })
+  assert.equal((await platform.post(`/devices/${id}/decommission`, { why: 'scrapped' })).status, 202)
+  await until('its tombstone', async () => (await device(id)).state === 'decommissioned')
+
+  const own = await request(folder, id, `/CN=${id}`)
+  const claim = await newClaim('line-gone', '--type', 'pump', '--devices', 'gone-*', '--devices-max', '5')
+  const answer = await claimCertificate(claim, id, own.csr)
+  assert.deepEqual([answer.status, answer.reason], ['refused', 'device-refused'], JSON.stringify(answer))
+  assert.match(answer.detail, /decommissioned/)
+
+  const factory = await Factory.open(join(folder, 'gone-maker'))
+  await register(factory, 'gone-maker', { type: 'pump', subjectPattern: 'SN-{id}', deviceId: 'gone-{id}', labels: {} })
+  const twin = await factory.certificate('gone', '/O=Maker/CN=SN-1')
+  const other = await factory.certificate('gone-2', '/O=Maker/CN=SN-2')
+  await until('the listeners to trust the CA', async () => (await publishTelemetry('gone-2', other.cert, other.key)).ok)
+  assert.equal((await publishTelemetry(id, twin.cert, twin.key)).ok, false, 'just in time')
+  await assert.rejects(estEnrol('simpleenroll', own.csr, '--cert', twin.cert, '--key', twin.key), 'EST with its factory certificate')
+
+  await assert.rejects(estEnrol('simpleenroll', own.csr, '-u', `${id}:${before.body.token}`), 'EST with a token of before')
+  assert.equal((await platform.post('/enrolment-tokens', { deviceId: id })).status, 409)
+  await assert.rejects(platform.provision(id), 'an operator')
+  const csv = join(folder, 'gone.csv')
+  writeFileSync(csv, `id,type\n${id},pump\ngone-3,pump\n`)
+  const imported = await platform.cli('import', csv).catch((error: { stdout: string }) => error.stdout)
+  assert.match(imported, /line 2 \(gone-1\): .*decommissioned[^]*1 created, 0 changed, 0 unchanged, 1 failed/)
+
+  assert.equal((await device(id)).state, 'decommissioned')
+  const { items } = await platform.get<{ items: { state: string }[] }>(`/certificates?device=${id}`)
+  assert.deepEqual(
+    items.filter(({ state }) => state === 'valid'),
+    [],
+  )
+})

@@ -16,6 +16,7 @@ import { raisedCodes } from './testing/raised-codes.ts'
 import { readProjectFile } from './testing/repository.ts'
 
 const PAGE = 'docs/errors.md'
+const raised = raisedCodes()
 
 /** Rows of the page: code → whose fault. */
 function documented(): Map<string, string> {
@@ -45,7 +46,6 @@ const FAULTS: Readonly<Record<string, string>> = Object.fromEntries(
 )
 
 test('every error code in the sources is in docs/errors.md, and the page names no other', () => {
-  const raised = raisedCodes()
   assert.ok(raised.length > 60, `only ${raised.length} places were found: the search does not see the code any more`)
   const codes = new Set(raised.map(({ code }) => code))
   const page = documented()
@@ -62,7 +62,7 @@ test('every error code in the sources is in docs/errors.md, and the page names n
 
 test('the page says whose fault an error is as its class does', () => {
   const page = documented()
-  for (const { code, errorClass, file } of raisedCodes()) {
+  for (const { code, errorClass, file } of raised) {
     const fault = errorClass === undefined ? undefined : FAULTS[errorClass]
     if (fault !== undefined) assert.equal(page.get(code), fault, `${code}, raised as ${errorClass} in ${file}`)
   }

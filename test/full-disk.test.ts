@@ -20,7 +20,7 @@ import { PlatformProcess, until } from './testing/platform-process.ts'
  * the platform's.
  */
 
-const SEED = Number(process.env.FLEETPULSE_TEST_SEED ?? 20_261_121)
+const SEED = Number(process.env.TEST_SEED ?? 20_261_121)
 const DEVICES = 10
 const RATE_PER_S = 400
 const DISK_MIB = 192

@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { AxeBuilder } from '@axe-core/playwright'
 import mqtt from 'mqtt'
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core'
 import type { Alert } from '../contracts/alert.ts'
 import { gaussian, seededRandom } from '../kernel/random.ts'
 import { systemClock } from '../kernel/time.ts'
 import { newDeviceRequest } from '../provisioning/doors/device-bundle.ts'
+import { violationsOn } from './testing/accessible.ts'
+import { removeRule, setMaintenance, setRouting, setRules, setThreshold, setWebhook } from './testing/alerting-pages.ts'
+import { showHostile, takePart } from './testing/conversation-pages.ts'
 import { PlatformProcess, until } from './testing/platform-process.ts'
 
 /*
@@ -30,7 +33,8 @@ const LINE_PIXELS_MIN = 50
 const WIDE = { width: 1_440, height: 900 }
 const NARROW = { width: 360, height: 740 }
 
-const platform = new PlatformProcess()
+// A setting that the security check has something to say about.
+const platform = new PlatformProcess({ FLEETPULSE_WEBHOOKS_ALLOW_HTTP: 'true' })
 let browser: Browser
 let context: BrowserContext
 let page: Page
@@ -63,7 +67,7 @@ after(async () => {
   await platform.remove()
 })
 
-test('the page shows a device going wrong, says why, and follows what is done about it', { skip, timeout: 240_000 }, async (t) => {
+test('the page shows a device going wrong, says why, and follows what is done about it', { skip, timeout: 600_000 }, async (t) => {
   const { key, cert, ca } = await platform.provision(DEVICE)
   const client = await mqtt.connectAsync(`mqtts://localhost:${platform.ready?.mqtts}`, {
     clientId: DEVICE,
@@ -109,6 +113,19 @@ test('the page shows a device going wrong, says why, and follows what is done ab
     await page.getByRole('heading', { name: 'What made up the score' }).waitFor()
   })
 
+  await t.test('an anomaly is rejected, what that would change is shown, and it is applied and undone', async () => {
+    const panel = page.getByRole('region', { name: 'Feedback' }).first()
+    await panel.getByLabel('Cause').fill('valve opened')
+    await panel.getByRole('button', { name: 'Reject' }).click()
+    await panel.getByText('valve opened').waitFor()
+    await panel.getByRole('button', { name: 'Preview' }).click()
+    await panel.getByText(/of \d+\s+alarms removed/).waitFor()
+    await panel.getByRole('button', { name: 'Apply' }).click()
+    await panel.getByText(/applied as change \d+/).waitFor()
+    await panel.getByRole('button', { name: 'Undo' }).click()
+    await panel.getByText(/undone as change \d+/).waitFor()
+  })
+
   await t.test('an acknowledgement is seen elsewhere at once', async () => {
     const other = await context.newPage()
     await other.goto(`${platform.api}/alerts?state=acknowledged`)
@@ -130,13 +147,79 @@ test('the page shows a device going wrong, says why, and follows what is done ab
     `/devices/${DEVICE}?metric=pressure`,
     '/alerts?state=all',
     `/alerts/${items[0]?.id}`,
+    '/incidents?state=all',
+    `/incidents/${items[0]?.incident?.id}`,
+    '/conversations',
+    `/conversations/${items[0]?.incident?.id}`,
+    '/proposals',
+    '/rules',
+    '/maintenance',
+    '/routing',
+    '/models',
     '/ledger',
     '/rejected',
     '/webhooks',
     '/provisioning',
+    '/security',
+    '/trust',
+    '/api-keys',
+    '/audit',
     `/webhooks/${webhook.body.endpoint.id}`,
     '/nowhere',
   ]
+  await t.test(
+    'an alert is commented on, snoozed and assigned; its incident is there; maintenance begins and ends, once and weekly',
+    async () => {
+      await page.goto(`${platform.api}/alerts/${items[0]?.id}`)
+      const steps = [
+        ['Comment', 'bearing ordered'],
+        ['Assign', 'over to ben'],
+        ['Snooze', 'until the part is here'],
+      ] as const
+      for (const [step, note] of steps) {
+        await page.getByRole('button', { name: step, exact: true }).click()
+        if (step === 'Assign') await page.getByLabel('Name (empty: nobody)').fill('ben')
+        await page.getByRole('dialog').getByRole('textbox').last().fill(note)
+        await page.getByRole('dialog').getByRole('button', { name: step, exact: true }).click()
+        await page.getByText(note).waitFor()
+      }
+      await page.getByText('snoozed, open again').waitFor()
+      await page.getByRole('link', { name: 'device', exact: true }).click()
+      await page.getByRole('heading', { name: /^unusual values at/ }).waitFor()
+      await page.locator(`[data-alert="${items[0]?.id}"]`).waitFor()
+      await setMaintenance(page, platform)
+    },
+  )
+  await t.test('the conversation about it is found, shows what its digest rests on, answers, is rated, checked again and ended', () =>
+    takePart(page, platform, { incident: items[0]?.incident?.id ?? '', device: DEVICE }),
+  )
+  await t.test('hostile names, titles and words are text there, and nothing in them runs', () => showHostile(page, platform, [HOSTILE]))
+  const routing = {
+    receivers: [
+      { name: 'everyone', endpoints: [webhook.body.endpoint.id] },
+      { name: 'on call', schedule: 'week' },
+    ],
+    schedules: [
+      { name: 'week', timeZone: 'Europe/Berlin', startsOn: '2025-03-24', changesAt: '09:00', everyDays: 7, members: ['everyone'] },
+    ],
+    route: {
+      receiver: 'everyone',
+      routes: [
+        { matchers: [{ label: 'severity', is: 'critical' }], receiver: 'on call', continue: true },
+        {
+          matchers: [{ label: 'site', like: 'north*' }],
+          routes: [{ matchers: [{ label: 'escalation', isNot: '0' }], receiver: 'on call' }],
+        },
+      ],
+    },
+  }
+  await t.test('rules, the routing and how an endpoint is told are set on the page, and refused with the reason', async () => {
+    await setRules(page, platform, DEVICE)
+    await setThreshold(page, platform)
+    await setRouting(page, platform, routing)
+    await setWebhook(page, platform)
+  })
+  assert.deepEqual((await platform.get<{ routing: unknown }>('/routing')).routing, withOverrides(routing), 'the whole tree comes back')
   await t.test('every screen is accessible, and fits a narrow window, in light and dark', async () => {
     for (const path of screens) {
       await page.setViewportSize(WIDE)
@@ -146,6 +229,8 @@ test('the page shows a device going wrong, says why, and follows what is done ab
       await page.locator('[data-live=live]').waitFor()
       if (path.startsWith(`/devices/${DEVICE}`)) await drawn()
       await check(`${path} light`)
+      if (process.env.SCREENSHOTS !== undefined)
+        await page.screenshot({ path: `${process.env.SCREENSHOTS}/${path.replaceAll(/[^a-z]+/g, '-')}.png`, fullPage: true })
       await page.emulateMedia({ colorScheme: 'dark' })
       await page.setViewportSize(NARROW)
       await check(`${path} dark, narrow`)
@@ -155,6 +240,7 @@ test('the page shows a device going wrong, says why, and follows what is done ab
       )
     }
   })
+  await t.test('a rule is removed', () => removeRule(page, platform))
 
   await t.test('a file is checked, imported and imported again; a device gets a token, and a certificate for its request', async () => {
     await page.setViewportSize(WIDE)
@@ -200,6 +286,80 @@ test('the page shows a device going wrong, says why, and follows what is done ab
     faults.splice(0, faults.length, ...faults.filter((fault) => !/status of 40[04]/.test(fault)))
   })
 
+  await t.test('the security check finds something, it is suppressed, and the audit trail says who did', async () => {
+    await page.goto(`${platform.api}/security`)
+    await page.getByRole('button', { name: 'Check now' }).click()
+    await page.locator('[data-finding=policy-permissive]').waitFor()
+    await page.locator('[data-score="85"]').waitFor()
+    await page.locator('[data-finding] summary').first().click()
+    await check('a finding')
+    await page.locator('[data-finding] button').first().click()
+    await page.getByLabel('Why').fill('receiver in the same cabinet')
+    await page.getByRole('dialog').getByRole('button', { name: 'Suppress' }).click()
+    await page.getByText('Nothing was found.').waitFor()
+    await page.locator('[data-score="100"]').waitFor()
+    await page.getByRole('button', { name: 'Suppressed', exact: true }).click()
+    await page.getByRole('button', { name: 'Restore' }).waitFor()
+
+    await page.getByRole('link', { name: 'Audit', exact: true }).click()
+    await page.locator('[data-entry="finding.suppress"]').waitFor()
+    await page.getByText('receiver in the same cabinet', { exact: true }).waitFor()
+    await page.getByLabel('What').fill('session.open')
+    await page.locator('[data-entry="session.open"]').first().waitFor()
+    await page.locator('[data-entry="finding.suppress"]').waitFor({ state: 'detached' })
+    await page.locator('[data-entry="session.open"] summary').first().click()
+    await page.getByText('user:admin from 127.0.0.1').first().waitFor()
+    await check('the audit trail')
+    const [exported] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Export' }).click()])
+    assert.equal(exported.suggestedFilename(), 'audit.jsonl')
+  })
+
+  await t.test('CAs, claims and factory CAs are listed; a claim is revoked', async () => {
+    await platform.cli(
+      'provision',
+      'claim',
+      'line-1',
+      '--devices',
+      'line-*',
+      '--devices-max',
+      '3',
+      '--out',
+      join(platform.folder, 'line-1'),
+    )
+    await page.goto(`${platform.api}/trust`)
+    await page.locator('[data-authority=root]').waitFor()
+    await page.locator('[data-authority=issuing]').getByText('issuing', { exact: true }).first().waitFor()
+    await page.locator('[data-claim=line-1]').getByText('0 of 3').waitFor()
+    await check('trust')
+    await page.getByRole('button', { name: 'Revoke line-1' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Revoke' }).click()
+    await page.locator('[data-claim=line-1]').getByText('revoked').waitFor()
+    await page.getByRole('button', { name: 'New issuing CA' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Make it' }).click()
+    await page.locator('[data-authority=issuing-2]').waitFor()
+  })
+
+  await t.test('a device is decommissioned, step by step, and its receipt is there', async () => {
+    assert.equal((await platform.post('/devices', { id: 'old-1', type: 'generic', labels: {} })).status, 201)
+    await page.goto(`${platform.api}/devices/old-1`)
+    await page.getByRole('button', { name: 'Decommission' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('Why').fill('scrapped')
+    await dialog.getByLabel('Type old-1').fill('old-2')
+    await dialog.getByRole('button', { name: 'Decommission' }).click()
+    await dialog.getByRole('alert').waitFor()
+    await dialog.getByLabel('Type old-1').fill('old-1')
+    await dialog.getByRole('button', { name: 'Decommission' }).click()
+    await page.locator('[data-leaving=done]').waitFor()
+    await page.locator('[data-step=tombstone]').waitFor()
+    await page.getByText(/Asked for by user:admin .*: scrapped/).waitFor()
+    await check('a device that left')
+    const [receipt] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Receipt' }).click()])
+    const { jws } = JSON.parse(readFileSync(await receipt.path(), 'utf8')) as { jws: string }
+    assert.equal(jws.split('.').length, 3)
+    await page.getByRole('button', { name: 'Decommission' }).waitFor({ state: 'detached' })
+  })
+
   await t.test('logging out ends the session', async () => {
     await page.getByRole('button', { name: 'Log out' }).click()
     await page.getByLabel('Admin token').waitFor()
@@ -241,9 +401,14 @@ async function drawn(): Promise<void> {
   await until('a line on the chart', async () => (await page.evaluate<number>(count)) > LINE_PIXELS_MIN)
 }
 
+/** What the API fills in. */
+function withOverrides<T extends { schedules: object[] }>(routing: T): T {
+  return { ...routing, schedules: routing.schedules.map((schedule) => ({ ...schedule, overrides: [] })) }
+}
+
 /** No serious or critical violation of the rules that axe knows (WCAG 2.2 A and AA, best practices). */
 async function check(screen: string): Promise<void> {
-  const { violations } = await new AxeBuilder({ page }).analyze()
+  const violations = await violationsOn(page)
   const grave = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
   const told = grave.map(
     ({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target.join(' ')} ${node.failureSummary ?? ''}`).join('; ')}`,

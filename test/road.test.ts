@@ -81,6 +81,9 @@ test('a device goes wrong, and the alert says why', async (t) => {
     JSON.stringify(explanation),
   )
   assert.match(explanation.text, /pressure/)
+  // It exits with 0: the same score.
+  const replayed = JSON.parse(await platform.cli('replay-anomaly', alert.firstAnomalyId, '--json')) as { status: string; readings: number }
+  assert.deepEqual([replayed.status, replayed.readings], ['same', normal])
 
   const summary = await until('the ledger', async () => {
     const sums = await platform.get<Record<string, number>>('/ledger?summary=true')
@@ -97,6 +100,14 @@ test('a device goes wrong, and the alert says why', async (t) => {
   }
   assert.equal(verified.type, 'alert.opened')
   assert.ok(delivery.body.includes(alert.correlationId), 'one correlation id from the packet to the webhook')
+  const { evidence } = verified.data.alert as Alert
+  assert.deepEqual(evidence, alert.evidence, 'the webhook carries the evidence as the API tells it')
+  assert.deepEqual(
+    evidence.readings.map(({ device, metric, ts, value, topic }) => [device, metric, ts, value, topic]),
+    [['pump-1', 'pressure', alert.startedAt, 19, 'readings']],
+  )
+  assert.equal(evidence.window?.startTs, alert.startedAt)
+  assert.equal(typeof evidence.versions.detectorVersion, 'number')
   assert.throws(() => new Webhook(created.body.secret).verify(delivery.body.replace('pressure', 'pressurE'), delivery.headers))
 
   const acknowledged = await platform.post<Alert>(`/alerts/${alert.id}/ack`, { note: 'on my way' })

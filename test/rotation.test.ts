@@ -118,7 +118,8 @@ test(
     const open = await until('the alert', async () => (await alertsOf())[0])
     assert.deepEqual([open.cause, open.title, open.severity], ['certificate', 'lazy did not renew its certificate', 'warning'])
     await until('the certificate to end', async () => (await alertsOf())[0]?.severity === 'critical')
-    assert.match(await metric('fleetpulse_provisioning_expiring_certificates{within="ended"}'), / [1-9]/)
+    const ended = (): Promise<string> => metric('fleetpulse_provisioning_expiring_certificates{within="ended"}')
+    await until('the metric', async () => / [1-9]/.test(await ended()))
     const evidence = await platform.get<{ explanation: { text: string; parameters: Record<string, string> } }>(
       `/anomalies/${open.firstAnomalyId}/explanation`,
     )

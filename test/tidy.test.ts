@@ -24,6 +24,7 @@ const FOLDERS = [
   'processing',
   'anomaly',
   'alerts',
+  'agents',
   'device-registry',
   'provisioning',
   'dashboard/api',

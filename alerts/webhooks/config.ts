@@ -22,11 +22,76 @@ export const WebhooksConfigSchema = Type.Object(
       maxItems: 100,
       description: 'networks in CIDR notation, up to 100, that endpoints may lie in although they are not public, for instance 10.1.0.0/16',
     }),
+    publicUrl: Type.String({
+      default: '',
+      maxLength: 2_048,
+      pattern: '^(https?://[^\\s?#]+)?$',
+      description:
+        'where receivers of notices find this platform, for instance https://fleet.example.org; empty: links in notices are paths',
+    }),
+    smtpHost: Type.String({ default: '', maxLength: 255, description: 'mail server for e-mail receivers; empty: there are none' }),
+    smtpPort: Type.Integer({ minimum: 1, maximum: 65_535, default: 587, description: 'its port' }),
+    smtpSecurity: Type.Union([Type.Literal('starttls'), Type.Literal('tls'), Type.Literal('none')], {
+      default: 'starttls',
+      description:
+        'starttls: encrypted after the greeting or not at all; tls: from the first byte; none: in the clear, for a server on this machine',
+    }),
+    smtpUser: Type.String({ default: '', maxLength: 255, description: 'name for the mail server; empty: no login' }),
+    smtpPassword: Type.String({ default: '', maxLength: 1_024, secret: true, description: 'its password' }),
+    smtpFrom: Type.String({
+      default: 'fleetpulse@localhost',
+      pattern: '^[^\\s<>]+@[^\\s<>]+$',
+      maxLength: 320,
+      description: 'sender of e-mails',
+    }),
+    breakerFailures: Type.Integer({
+      minimum: 0,
+      maximum: 1_000,
+      default: 10,
+      description: 'tries to one endpoint that fail in a row, 1 to 1000, until it is left alone for breakerOpenMs; 0: never',
+    }),
+    breakerOpenMs: Type.Integer({
+      minimum: 1_000,
+      maximum: HOUR_MS,
+      default: 60_000,
+      description: 'ms, 1000 to an hour, for which such an endpoint gets nothing; then one try shows whether it works again',
+    }),
+    bodyBytesMax: Type.Integer({
+      minimum: 4_096,
+      maximum: 10_485_760,
+      default: 262_144,
+      description: 'bytes of one request, 4096 to 10 MiB; of a larger notice the explanation is left out',
+    }),
+    routingRefreshMs: Type.Integer({
+      minimum: 100,
+      maximum: 600_000,
+      default: 2_000,
+      description: 'ms, 100 to 600000: how often the routing, if another process changed it, is read',
+    }),
+    replayItemsMax: Type.Integer({
+      minimum: 1,
+      maximum: 1_000_000,
+      default: 10_000,
+      description: 'deliveries that one replay of all may take up again, 1 to a million',
+    }),
+    testsPerMinute: Type.Integer({
+      minimum: 1,
+      maximum: 600,
+      default: 10,
+      description: 'test messages to one endpoint in a minute, 1 to 600: the button is for people, not for pointing a load at somebody',
+    }),
     attemptsMax: Type.Integer({
       minimum: 1,
       maximum: 100,
-      default: 12,
-      description: 'tries of one delivery, 1 to 100, before it is parked; with the default waits the last comes after about 23 hours',
+      default: 14,
+      description:
+        'tries of one delivery, 1 to 100, before it is parked; with the default waits the last comes after 28 to 35 hours: a receiver may be down for a day',
+    }),
+    disableAttemptsMax: Type.Integer({
+      minimum: 1,
+      maximum: 100,
+      default: 5,
+      description: 'tries, 1 to 100, to disable an endpoint that answered 410 while others change it; then its next 410 does',
     }),
     retryInitialMs: Type.Integer({
       minimum: 100,

@@ -5,9 +5,9 @@ import { backoffDelayMs } from '../../kernel/retry.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { WebhooksConfig } from './config.ts'
 import { parked } from './delivery.ts'
-import { validSecrets, type DeliveryAttempt, type DeliveryDocument, type StoredDelivery, type StoredEndpoint } from './webhook-documents.ts'
-import type { SentAttempt, WebhookSender } from './webhook-sender.ts'
-import { signatureHeaders } from '../../kernel/webhook-signature.ts'
+import { kindOf, validSecrets, type DeliveryDocument, type StoredDelivery, type StoredEndpoint } from './webhook-documents.ts'
+import type { DeliveryAttempt, SentAttempt } from '../notifiers/notifier.ts'
+import type { Notifiers } from '../notifiers/notifiers.ts'
 import type { WebhookStore } from './webhook-store.ts'
 
 /** A claim outlives the longest try by this, so that nobody takes over a try that is merely slow to be written down. */
@@ -18,12 +18,16 @@ export function claimUntilMs(nowMs: number, config: WebhooksConfig): number {
   return nowMs + config.totalTimeoutMs + CLAIM_MARGIN_MS
 }
 
-/** What a try says about its endpoint: whether it works; `skipped` says nothing. */
-export type AttemptVerdict = 'works' | 'fails' | 'skipped'
+/**
+ * What a try says about its endpoint: whether it works, and whether this was the one try after it had been left alone; `skipped` says
+ * nothing; `rests`: it is left alone until then.
+ */
+export type AttemptVerdict = { says: 'works' | 'fails'; onTrial: boolean } | { says: 'skipped' } | { says: 'rests'; until: number }
+const SKIPPED: AttemptVerdict = { says: 'skipped' }
 
 export interface DeliveryAttemptsOptions {
   store: WebhookStore
-  sender: WebhookSender
+  notifiers: Notifiers
   clock: Clock
   random: Random
   log: Logger
@@ -53,28 +57,41 @@ export class DeliveryAttempts {
 
   /** `claimed`: the delivery was written with a claim of ours in the first place. */
   async run(read: StoredDelivery, { claimed, signal }: { claimed: boolean; signal: AbortSignal }): Promise<AttemptVerdict> {
-    const { store, clock, config, sender } = this.#options
+    const { store, clock, config, notifiers } = this.#options
     const endpoint = await store.endpoints.get(read.endpointId)
     if (endpoint === null) {
       await store.deliveries.delete(read._id)
-      return 'skipped'
+      return SKIPPED
     }
     if (!endpoint.enabled) {
       await this.#write(read, parked('endpoint-disabled', clock.nowMs()))
-      return 'skipped'
+      return SKIPPED
     }
     const nowMs = clock.nowMs()
+    if ((endpoint.restsUntil ?? 0) > nowMs) {
+      const restsUntil = endpoint.restsUntil as number
+      await this.#write(read, { nextAttemptAt: restsUntil })
+      return { says: 'rests', until: restsUntil }
+    }
     const delivery = claimed ? read : await store.updateDelivery(read, { nextAttemptAt: claimUntilMs(nowMs, config) })
-    if (delivery === null) return 'skipped'
+    if (delivery === null) return SKIPPED
     if (read.attemptsMade === 0) this.#firstAttempt.observe((nowMs - read.createdAt) / 1_000)
-    const headers = signatureHeaders({ id: read.id, nowMs, body: read.body, secrets: validSecrets(endpoint, nowMs) })
-    const sent = await sender.send({ url: endpoint.url, body: read.body, headers, signal })
+    const outgoing = { id: read.id, url: endpoint.url, body: read.body, secrets: validSecrets(endpoint, nowMs), nowMs, signal }
+    const sent = await notifiers.of(kindOf(endpoint)).send(outgoing)
     if (signal.aborted && sent.status === null) {
       // Stopped by us: not the endpoint's fault, so the try does not count.
       await this.#write(delivery, { nextAttemptAt: clock.nowMs() })
-      return 'skipped'
+      return SKIPPED
     }
     return this.#settle(delivery, endpoint, sent)
+  }
+
+  /** Leaves an endpoint alone until then (null: no longer), for this process and the others, through restarts. */
+  async rest(endpointId: string, restsUntil: number | null): Promise<void> {
+    const { store, log } = this.#options
+    await store.endpoints.update(endpointId, { $set: { restsUntil } })
+    if (restsUntil !== null)
+      log.warn({ endpoint: endpointId, restsUntil }, 'endpoint failed too often in a row and is left alone for a while')
   }
 
   async #settle(delivery: StoredDelivery, endpoint: StoredEndpoint, sent: SentAttempt): Promise<AttemptVerdict> {
@@ -83,12 +100,13 @@ export class DeliveryAttempts {
     const nowMs = clock.nowMs()
     const attempts: DeliveryAttempt[] = [attempt, ...delivery.attempts].slice(0, config.attemptsKeptMax)
     const made = { attempts, attemptsMade: delivery.attemptsMade + 1, updatedAt: nowMs }
+    const onTrial = (endpoint.restsUntil ?? null) !== null
     const delivered = sent.status !== null && sent.status >= 200 && sent.status < 300
     this.#attempts.inc({ outcome: delivered ? 'delivered' : refused ? 'refused' : sent.status === null ? 'error' : 'status' })
     this.#duration.observe(sent.durationMs / 1_000)
     if (delivered) {
       await this.#write(delivery, { ...made, state: 'delivered', nextAttemptAt: null })
-      return 'works'
+      return { says: 'works', onTrial }
     }
     if (sent.status === 410) {
       await this.#disable(endpoint)
@@ -100,7 +118,7 @@ export class DeliveryAttempts {
     } else {
       await this.#write(delivery, { ...made, nextAttemptAt: nowMs + this.#delayMs(made.attemptsMade, retryAfterMs) })
     }
-    return 'fails'
+    return { says: 'fails', onTrial }
   }
 
   #delayMs(attempt: number, retryAfterMs: number | null): number {
@@ -109,12 +127,17 @@ export class DeliveryAttempts {
     return Math.ceil(Math.max(backoffDelayMs(backoff, attempt, random), Math.min(config.retryMaxMs, retryAfterMs ?? 0)))
   }
 
-  /** 410 says that nobody will ever listen there again. */
-  async #disable(endpoint: StoredEndpoint): Promise<void> {
-    const { store, clock, log } = this.#options
+  /** 410 says that nobody will ever listen at this address again; another one that it was given meanwhile is not meant. */
+  async #disable(tried: StoredEndpoint): Promise<void> {
+    const { store, clock, log, config } = this.#options
     const change = { $set: { enabled: false, disabledReason: 'gone', updatedAt: clock.nowMs() } }
-    const result = await store.endpoints.update(endpoint._id, change, endpoint.version)
-    if (result.status === 'written') log.warn({ endpoint: endpoint.id }, 'webhook endpoint answered 410 and is disabled')
+    for (let attempt = 1; attempt <= config.disableAttemptsMax; attempt++) {
+      const endpoint = await store.endpoints.get(tried._id)
+      if (endpoint === null || !endpoint.enabled || endpoint.url !== tried.url) return
+      const result = await store.endpoints.update(endpoint._id, change, endpoint.version)
+      if (result.status === 'written') return log.warn({ endpoint: endpoint.id }, 'webhook endpoint answered 410 and is disabled')
+    }
+    log.error({ endpoint: tried.id }, 'webhook endpoint answered 410 and could not be disabled; the next such answer tries again')
   }
 
   async #write(delivery: StoredDelivery, changes: Partial<DeliveryDocument>): Promise<void> {

@@ -1,57 +1,43 @@
-import type { AlertChange } from '../../contracts/alert.ts'
-import type { DeliveryDocument, EndpointDocument, ParkReason, WebhookEvent } from './webhook-documents.ts'
+import type { Notice } from '../notifiers/notice.ts'
+import type { DeliveryDocument, EndpointDocument, ParkReason } from './webhook-documents.ts'
 
-/** The event that an alert's change is to receivers. */
-export function eventOf(change: AlertChange): WebhookEvent {
-  return `alert.${change.change}`
+/** Numbers deliveries of one millisecond. */
+const ORDERS_PER_MS = 1_000
+let serial = 0
+
+export interface NoticeDelivery {
+  notice: Notice
+  body: string
+  templateError: string | null
+  attemptsMax: number
+  nowMs: number
 }
 
-/** A silenced alert gives no notices, except that it was silenced and that it resolved. */
-export function isSilenced(change: AlertChange): boolean {
-  const { silencedUntil, updatedAt } = change.alert
-  return silencedUntil !== null && silencedUntil > updatedAt && change.change !== 'silenced' && change.change !== 'resolved'
-}
-
-/**
- * The request's body as Standard Webhooks shapes it: type, timestamp (ISO 8601) and data. The alert carries its correlation id and the
- * explanation; its history stays at home, because it grows.
- */
-export function alertBody(change: AlertChange): string {
-  const { history: _history, historyDropped: _dropped, ...alert } = change.alert
-  return JSON.stringify({
-    type: eventOf(change),
-    timestamp: new Date(alert.updatedAt).toISOString(),
-    data: { changeId: change.id, sequence: change.sequence, alert },
-  })
-}
-
-export function alertDelivery(
+export function noticeDelivery(
   endpoint: EndpointDocument,
-  change: AlertChange,
-  body: string,
-  attemptsMax: number,
-  nowMs: number,
+  { notice, body, templateError, attemptsMax, nowMs }: NoticeDelivery,
 ): DeliveryDocument {
   return {
     ...blankDelivery(endpoint, attemptsMax, nowMs),
-    id: `msg_${endpoint.id}_${change.id}`,
-    type: eventOf(change),
-    alertId: change.alert.id,
-    correlationId: change.alert.correlationId,
+    id: `msg_${endpoint.id}_${notice.changeId}`,
+    type: notice.event,
+    alertId: notice.alert?.id ?? null,
+    incidentId: notice.incident?.id ?? notice.alert?.incident?.id ?? null,
+    correlationId: notice.correlationId,
+    templateError,
     body,
   }
 }
 
 /** A test message: tried once. */
-export function pingDelivery(endpoint: EndpointDocument, pingId: string, nowMs: number): DeliveryDocument {
-  const data = { endpointId: endpoint.id, message: 'A test of this endpoint.' }
+export function testDelivery(endpoint: EndpointDocument, testId: string, body: string, nowMs: number): DeliveryDocument {
   return {
     ...blankDelivery(endpoint, 1, nowMs),
-    id: `msg_${endpoint.id}_${pingId}`,
+    id: `msg_${endpoint.id}_${testId}`,
     type: 'webhook.ping',
     alertId: null,
-    correlationId: pingId,
-    body: JSON.stringify({ type: 'webhook.ping', timestamp: new Date(nowMs).toISOString(), data }),
+    correlationId: testId,
+    body,
   }
 }
 
@@ -72,6 +58,7 @@ type Blank = Pick<
   | 'createdAt'
   | 'updatedAt'
   | 'attempts'
+  | 'order'
 >
 
 function blankDelivery(endpoint: EndpointDocument, attemptsMax: number, nowMs: number): Blank {
@@ -86,5 +73,6 @@ function blankDelivery(endpoint: EndpointDocument, attemptsMax: number, nowMs: n
     createdAt: nowMs,
     updatedAt: nowMs,
     attempts: [],
+    order: nowMs * ORDERS_PER_MS + (serial++ % ORDERS_PER_MS),
   }
 }

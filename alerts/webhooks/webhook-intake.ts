@@ -1,45 +1,40 @@
-import { Type } from 'typebox'
-import { ALERT, AlertSchema, type AlertChange } from '../../contracts/alert.ts'
+import { ALERT_SCHEMAS, AlertChangeSchema, isNoticed } from '../../contracts/alert.ts'
+import { INCIDENT, IncidentChangeSchema, isIncidentNoticed } from '../../contracts/incident.ts'
 import { TOPICS } from '../../contracts/topics.ts'
 import { describeError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import type { Metrics } from '../../kernel/metrics.ts'
 import type { Random } from '../../kernel/random.ts'
-import { compileSchema } from '../../kernel/schema.ts'
+import { compileSchema, type CheckResult } from '../../kernel/schema.ts'
 import type { Service } from '../../kernel/service.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { EventLog, LogMessage, LogRecord, TopicMessages } from '../../storage/event-log/event-log.ts'
-import { BatchLoop } from '../batch-loop.ts'
-import { deadLetter, deadLetterTopic } from '../dead-letter.ts'
-import { mapBounded } from '../map-bounded.ts'
+import { BatchLoop } from '../../storage/event-log/batch-loop.ts'
+import { deadLetter, deadLetterTopic } from '../../storage/event-log/dead-letter.ts'
 import type { WebhooksConfig } from './config.ts'
-import { claimUntilMs } from './delivery-attempt.ts'
-import type { DeliveryQueue } from './delivery-dispatcher.ts'
-import { alertBody, alertDelivery, eventOf, isSilenced, parked } from './delivery.ts'
-import { WEBHOOK_EVENTS, type DeliveryDocument, type StoredEndpoint } from './webhook-documents.ts'
+import type { DeliveryOutbox, Held } from './delivery-outbox.ts'
+import { noticeOfAlert, noticeOfIncident, type Notice } from '../notifiers/notice.ts'
+import type { RoutingService } from '../routing/routing-service.ts'
+import { WEBHOOK_EVENTS, type DeliveryDocument, type StoredEndpoint, type WebhookEvent } from './webhook-documents.ts'
 import type { WebhookStore } from './webhook-store.ts'
 
-const checkChange = compileSchema(
-  Type.Object({
-    id: Type.String({ minLength: 1, maxLength: 200 }),
-    sequence: Type.Integer({ minimum: 1 }),
-    change: Type.Union(WEBHOOK_EVENTS.map((event) => Type.Literal(event.slice('alert.'.length)))),
-    alert: AlertSchema,
-  }),
-)
+const checkChange = compileSchema(AlertChangeSchema)
+const checkIncident = compileSchema(IncidentChangeSchema)
 
-/** How long a count of waiting deliveries is trusted, in ms: counting reads them. */
-const BACKLOG_TRUST_MS = 5_000
+/** Deliveries in memory until they are written: a batch of changes for every one of many endpoints would be more than memory holds. */
+const HELD_MAX = 1_000
 
-interface Backlog {
-  count: number
-  countedAtMs: number
-}
+/** Told to whoever was told of the incident before, wherever its labels and the hour lead by then. */
+const FOLLOWED = new Set<WebhookEvent>(['incident.acknowledged', 'incident.severity-changed', 'incident.resolved'])
+const OF_INCIDENTS = WEBHOOK_EVENTS.filter((event) => event.startsWith('incident.'))
+/** Notices of one incident that are looked through for who was told. */
+const TOLD_MAX = 5_000
 
 export interface WebhookIntakeOptions {
   eventLog: EventLog
   store: WebhookStore
-  queue: DeliveryQueue
+  outbox: DeliveryOutbox
+  routing: Pick<RoutingService, 'endpointsFor'>
   clock: Clock
   random: Random
   log: Logger
@@ -55,24 +50,18 @@ export class WebhookIntake implements Service {
   readonly name = 'webhook-intake'
   readonly #options: WebhookIntakeOptions
   readonly #loop: BatchLoop
-  readonly #backlog = new Map<string, Backlog>()
-  readonly #queued
   readonly #poison
 
   constructor(options: WebhookIntakeOptions) {
     this.#options = options
     const { eventLog, clock, random, log, config, metrics } = options
-    this.#queued = metrics.counter('alerts_webhook_deliveries_queued_total', 'Deliveries written to the outbox', ['state'] as const)
     this.#poison = metrics.counter('alerts_webhook_changes_poison_total', 'Changes of alerts set aside in the dead letters')
     this.#loop = new BatchLoop({
       ...{ eventLog, clock, random, log },
       name: this.name,
       group: 'webhooks',
       topic: TOPICS.alerts,
-      recordsMax: config.batchRecordsMax,
-      pollWaitMs: config.pollWaitMs,
-      retryInitialMs: config.loopRetryInitialMs,
-      retryMaxMs: config.loopRetryMaxMs,
+      pace: { ...config, retryInitialMs: config.loopRetryInitialMs, retryMaxMs: config.loopRetryMaxMs },
       handle: (records) => this.#handle(records),
     })
   }
@@ -85,72 +74,53 @@ export class WebhookIntake implements Service {
   }
 
   async #handle(records: readonly LogRecord[]): Promise<TopicMessages[]> {
+    const { outbox } = this.#options
     const dead: LogMessage[] = []
-    const wanted = new Map<string, StoredEndpoint[]>()
-    const deliveries: DeliveryDocument[] = []
+    const known = new Map<string, StoredEndpoint[]>()
+    const held: Held[] = []
     for (const record of records) {
-      const change = this.#decode(record, dead)
-      if (change === undefined || isSilenced(change)) continue
-      const { tenant } = change.alert
-      const endpoints = wanted.get(tenant) ?? (await this.#endpointsOf(tenant))
-      wanted.set(tenant, endpoints)
-      const fitting = endpoints.filter((endpoint) => endpoint.events.includes(eventOf(change)))
-      const body = fitting.length === 0 ? '' : alertBody(change)
-      for (const endpoint of fitting) deliveries.push(await this.#deliveryTo(endpoint, change, body))
+      const notice = this.#decode(record, dead)
+      if (notice === undefined || notice === null) continue
+      const endpoints = known.get(notice.tenant) ?? (await outbox.endpointsOf(notice.tenant))
+      known.set(notice.tenant, endpoints)
+      for (const endpoint of await this.#receiversOf(notice, endpoints, held)) {
+        held.push(await outbox.hold(endpoint, notice))
+      }
+      if (held.length >= HELD_MAX) await outbox.queueAll(held.splice(0))
     }
-    await mapBounded(deliveries, this.#options.config.writesInFlightMax, (delivery) => this.#queue(delivery))
+    await outbox.queueAll(held)
     return [{ topic: deadLetterTopic(TOPICS.alerts), messages: dead }]
   }
 
-  #endpointsOf(tenant: string): Promise<StoredEndpoint[]> {
-    return this.#options.store.endpoints.find({ tenant, enabled: true }, { sort: { id: 1 }, limit: this.#options.config.endpointsMax })
-  }
-
-  /** Waiting to be sent, or parked at once where too many wait already. */
-  async #deliveryTo(endpoint: StoredEndpoint, change: AlertChange, body: string): Promise<DeliveryDocument> {
-    const { config, clock } = this.#options
-    const nowMs = clock.nowMs()
-    const delivery = alertDelivery(endpoint, change, body, config.attemptsMax, nowMs)
-    const backlog = await this.#backlogOf(endpoint.id)
-    return backlog.count++ < config.pendingPerEndpointMax ? delivery : { ...delivery, ...parked('backlog-full', nowMs) }
-  }
-
-  /** A delivery that can go at once is written as claimed, which spares its first try a write. */
-  async #queue(delivery: DeliveryDocument): Promise<void> {
-    const { store, queue, clock, config } = this.#options
-    const slot = delivery.state === 'pending' ? queue.reserve(delivery.endpointId) : null
-    const document = slot === null ? delivery : { ...delivery, nextAttemptAt: claimUntilMs(clock.nowMs(), config) }
-    const result = await store.deliveries.insert(document.id, document).catch((error: unknown) => {
-      slot?.release()
-      throw error
+  /** Those that subscribed to the event, and those that the routing sends an incident to, or sent it to before. */
+  async #receiversOf(notice: Notice, endpoints: readonly StoredEndpoint[], held: readonly Held[]): Promise<StoredEndpoint[]> {
+    const { routing, clock } = this.#options
+    const routed = new Set(notice.incident === null ? [] : routing.endpointsFor(notice.tenant, notice.labels, clock.nowMs()))
+    const told = FOLLOWED.has(notice.event) ? await this.#toldOf(notice, held) : []
+    return endpoints.filter(({ id, events }) => {
+      if (events.includes(notice.event) || routed.has(id)) return true
+      // What an endpoint subscribed to says nothing of what else it wants.
+      return told.some(({ endpointId, type }) => endpointId === id && !events.includes(type as WebhookEvent))
     })
-    if (result.status === 'conflict') {
-      slot?.release()
-      return
-    }
-    this.#queued.inc({ state: delivery.state })
-    if (slot !== null) slot.send(result.document)
-    else if (delivery.nextAttemptAt !== null) queue.wake(delivery.endpointId, delivery.nextAttemptAt)
   }
 
-  /** Deliveries waiting for an endpoint: counted now and then, and what was added since. */
-  async #backlogOf(endpointId: string): Promise<Backlog> {
-    const nowMs = this.#options.clock.monotonicMs()
-    const known = this.#backlog.get(endpointId)
-    if (known !== undefined && nowMs - known.countedAtMs < BACKLOG_TRUST_MS) return known
-    if (this.#backlog.size >= this.#options.config.endpointsMax) this.#backlog.clear()
-    const counted = { count: await this.#options.store.pendingCount(endpointId), countedAtMs: nowMs }
-    this.#backlog.set(endpointId, counted)
-    return counted
+  async #toldOf({ incident }: Notice, held: readonly Held[]): Promise<Pick<DeliveryDocument, 'endpointId' | 'type'>[]> {
+    const id = incident?.id ?? ''
+    const unwritten = held.map(({ delivery }) => delivery).filter((delivery) => delivery.incidentId === id && delivery.alertId === null)
+    return [...unwritten, ...(await this.#options.store.toldOf(id, OF_INCIDENTS, TOLD_MAX))]
   }
 
-  #decode(record: LogRecord, dead: LogMessage[]): AlertChange | undefined {
+  /** Null: nobody is to be told; undefined: it was set aside. */
+  #decode(record: LogRecord, dead: LogMessage[]): Notice | null | undefined {
     try {
-      if (record.schema !== ALERT) throw new Error(`schema is ${record.schema}, not ${ALERT}`)
-      const value: unknown = JSON.parse(Buffer.from(record.value).toString('utf8'))
-      const result = checkChange(value)
-      if (result.status === 'valid') return value as AlertChange
-      throw new Error(result.faults.map((fault) => `${fault.path} ${fault.problem}`).join('; '))
+      if (record.schema === INCIDENT) {
+        const change = valid(checkIncident(parsed(record)))
+        return isIncidentNoticed(change) ? noticeOfIncident(change) : null
+      }
+      if (!ALERT_SCHEMAS.includes(record.schema))
+        throw new Error(`schema is ${record.schema}, not one of ${[...ALERT_SCHEMAS, INCIDENT].join(', ')}`)
+      const change = valid(checkChange(parsed(record)))
+      return isNoticed(change) ? noticeOfAlert(change) : null
     } catch (error) {
       this.#poison.inc()
       const cause = describeError(error)
@@ -159,4 +129,13 @@ export class WebhookIntake implements Service {
       return undefined
     }
   }
+}
+
+function parsed(record: LogRecord): unknown {
+  return JSON.parse(Buffer.from(record.value).toString('utf8'))
+}
+
+function valid<T>(result: CheckResult<T>): T {
+  if (result.status === 'valid') return result.value
+  throw new Error(result.faults.map((fault) => `${fault.path} ${fault.problem}`).join('; '))
 }

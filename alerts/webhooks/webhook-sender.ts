@@ -1,19 +1,14 @@
 import { Agent, request } from 'undici'
 import { describeError } from '../../kernel/errors.ts'
+import { maskSecrets } from '../../kernel/mask.ts'
+import { retryAfterMs } from '../../kernel/retry-after.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { WebhooksConfig } from './config.ts'
 import { TargetRefusedError, type TargetGuard } from '../../kernel/target-guard.ts'
-import type { DeliveryAttempt } from './webhook-documents.ts'
+import { blankAttempt, type SentAttempt } from '../notifiers/notifier.ts'
 
 /** How long an idle connection is kept for the next message. */
 const KEEP_ALIVE_MS = 10_000
-
-export interface SentAttempt extends DeliveryAttempt {
-  /** Nothing was sent: the target is not allowed. */
-  refused: boolean
-  /** From `Retry-After`, relative; null without it. */
-  retryAfterMs: number | null
-}
 
 export interface WebhookRequest {
   url: string
@@ -38,18 +33,9 @@ export class WebhookSender {
 
   async send(outgoing: WebhookRequest): Promise<SentAttempt> {
     const startMs = this.#clock.monotonicMs()
-    const attempt: SentAttempt = {
-      at: this.#clock.nowMs(),
-      durationMs: 0,
-      url: outgoing.url,
-      status: null,
-      error: null,
-      responseBody: '',
-      refused: false,
-      retryAfterMs: null,
-    }
+    const attempt = { ...blankAttempt(outgoing.url, this.#clock.nowMs()), requestHeaders: outgoing.headers }
     try {
-      await this.#exchange(outgoing, attempt)
+      await this.#exchange(outgoing, attempt, startMs)
     } catch (error) {
       attempt.refused = isRefusal(error)
       attempt.error = describeError(error)
@@ -64,7 +50,7 @@ export class WebhookSender {
     this.#agent = undefined
   }
 
-  async #exchange(outgoing: WebhookRequest, attempt: SentAttempt): Promise<void> {
+  async #exchange(outgoing: WebhookRequest, attempt: SentAttempt, startMs: number): Promise<void> {
     const { totalTimeoutMs } = this.#config
     const timeout = new AbortController()
     const timer = this.#clock.after(totalTimeoutMs, () => timeout.abort(new Error(`the try took longer than ${totalTimeoutMs} ms`)))
@@ -76,12 +62,14 @@ export class WebhookSender {
       const response = await request(url, {
         dispatcher: this.#dispatcher(),
         method: 'POST',
-        headers: { ...outgoing.headers, 'content-type': 'application/json', 'user-agent': 'fleetpulse-webhooks/1' },
+        headers: { ...outgoing.headers, 'user-agent': 'fleetpulse-webhooks/1' },
         body: outgoing.body,
         signal: timeout.signal,
       })
       attempt.status = response.statusCode
-      attempt.retryAfterMs = this.#retryAfterMs(response.headers['retry-after'])
+      attempt.headersMs = Math.round(this.#clock.monotonicMs() - startMs)
+      attempt.responseHeaders = firstOf(response.headers)
+      attempt.retryAfterMs = retryAfterMs(headerOf(response.headers['retry-after']), this.#clock.nowMs())
       attempt.responseBody = await this.#beginningOf(response.body)
     } finally {
       timer.cancel()
@@ -101,19 +89,13 @@ export class WebhookSender {
         break
       }
     }
-    return Buffer.concat(pieces).subarray(0, this.#config.responseBytesKept).toString('utf8')
-  }
-
-  /** RFC 9110 §10.2.3: seconds or a date. */
-  #retryAfterMs(header: string | string[] | undefined): number | null {
-    if (typeof header !== 'string') return null
-    const ms = /^\d+$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - this.#clock.nowMs()
-    return Number.isFinite(ms) && ms > 0 ? ms : null
+    return maskSecrets(Buffer.concat(pieces).subarray(0, this.#config.responseBytesKept).toString('utf8'))
   }
 
   #dispatcher(): Agent {
     this.#agent ??= new Agent({
-      connect: { lookup: this.#guard.lookup, timeout: this.#config.connectTimeoutMs },
+      // Said outright: NODE_TLS_REJECT_UNAUTHORIZED in the environment must not switch it off.
+      connect: { lookup: this.#guard.lookup, timeout: this.#config.connectTimeoutMs, rejectUnauthorized: true },
       // Unbounded here, because requests are bounded before they come here: endpoints of one host must not wait for each other.
       connections: null,
       pipelining: 1,
@@ -123,6 +105,20 @@ export class WebhookSender {
     })
     return this.#agent
   }
+}
+
+/** Headers kept in the delivery log, and characters of each. */
+const HEADERS_KEPT_MAX = 30
+const HEADER_LENGTH_MAX = 200
+
+function headerOf(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' ? header : undefined
+}
+
+function firstOf(headers: Record<string, string | string[] | undefined>): Record<string, string> {
+  const kept = Object.entries(headers).slice(0, HEADERS_KEPT_MAX)
+  const shown = (name: string, value: unknown): string => (name === 'set-cookie' ? '[masked]' : maskSecrets(String(value)))
+  return Object.fromEntries(kept.map(([name, value]) => [name, shown(name, value).slice(0, HEADER_LENGTH_MAX)]))
 }
 
 function isRefusal(error: unknown): boolean {

@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import { Webhook } from 'standardwebhooks'
 import { AccessError, ConflictError, InvalidInputError, LimitError, NotFoundError } from '../../kernel/errors.ts'
 import { createLogger } from '../../kernel/log.ts'
-import { operator, stranger, until, viewer } from '../alerts-testing.ts'
+import { VirtualClock } from '../../kernel/time.ts'
+import { operator, stranger, T0, until, viewer } from '../alerts-testing.ts'
 import { change, deliveryIn, register, webhooksOptions, WebhookWorld } from './webhooks-testing.ts'
 
 let world: WebhookWorld
@@ -73,7 +74,6 @@ describe('webhook service', () => {
     const { service } = webhooks
     await assert.rejects(service.create(operator, { url: 'http://hooks.example/' }), InvalidInputError)
     await assert.rejects(service.create(operator, { url: 'https://hooks.example/', events: ['alert.exploded'] }), InvalidInputError)
-    await assert.rejects(service.create(operator, { url: 'https://hooks.example/', events: [] }), InvalidInputError)
     const { endpoint } = await register(webhooks, 'https://hooks.example/')
     const updated = await service.update(operator, endpoint.id, { description: 'pager', enabled: false }, endpoint.version)
     assert.deepEqual([updated.description, updated.enabled, updated.disabledReason], ['pager', false, 'operator'])
@@ -83,6 +83,44 @@ describe('webhook service', () => {
     await assert.rejects(register(webhooks, 'https://hooks.example/3'), LimitError)
     await service.delete(operator, endpoint.id)
     await assert.rejects(service.get(operator, endpoint.id), NotFoundError)
+  })
+
+  it('shows who may only look no key that is part of an address, nor what a receiver gives away', async () => {
+    const webhooks = await world.start(webhooksOptions(world.engines, { attemptsMax: 1 }))
+    const receiver = await world.receive((response) =>
+      response
+        .writeHead(500, { 'set-cookie': 'session=c00k1e', 'x-echo': 'Bearer abcdefghijklmnop1234' })
+        .end('token whsec_abcdefghijklmnop1234'),
+    )
+    for (const kind of ['slack', 'standard-webhooks'] as const) {
+      const url = `${new URL('/services/T0/B0', receiver.url).href}?token=k3y`
+      const { endpoint } = await webhooks.service.create(operator, { kind, url })
+      await webhooks.service.ping(operator, endpoint.id)
+      await deliveryIn(webhooks, endpoint.id, 'dead')
+      const seenBy = async (principal: typeof viewer): Promise<string> =>
+        JSON.stringify([
+          await webhooks.service.list(principal),
+          await webhooks.service.get(principal, endpoint.id),
+          await webhooks.service.listDeliveries(principal, endpoint.id),
+        ])
+      const [shown, whole] = [await seenBy(viewer), await seenBy(operator)]
+      assert.ok(!shown.includes('k3y') && whole.includes('k3y'), kind)
+      assert.equal(shown.includes('/services/T0'), kind !== 'slack')
+      for (const given of ['c00k1e', 'abcdefghijklmnop1234']) assert.ok(!whole.includes(given), given)
+    }
+  })
+
+  it('sends so many test messages in a minute, and no more', async () => {
+    const clock = new VirtualClock(T0)
+    const webhooks = await world.start(webhooksOptions(world.engines, { testsPerMinute: 3 }, clock))
+    const receiver = await world.receive()
+    const [{ endpoint }, other] = [await register(webhooks, receiver.url), await register(webhooks, receiver.url)]
+    for (let i = 0; i < 3; i++) await webhooks.service.ping(operator, endpoint.id)
+    await assert.rejects(webhooks.service.ping(operator, endpoint.id), LimitError)
+    await webhooks.service.ping(operator, other.endpoint.id)
+    await clock.advance(20_000)
+    await webhooks.service.ping(operator, endpoint.id)
+    await until('five came', () => receiver.received.length === 5)
   })
 
   it('pages through endpoints and deliveries, newest first', async () => {

@@ -8,6 +8,7 @@ import {
   type EndpointDocument,
   type StoredDelivery,
   type StoredEndpoint,
+  type WebhookEvent,
 } from './webhook-documents.ts'
 
 /** Endpoints and deliveries as documents. */
@@ -39,6 +40,21 @@ export class WebhookStore implements Service {
     return opened(this.#deliveries)
   }
 
+  /** Those of these ids that are the tenant's. */
+  async knownEndpoints(tenant: string, ids: readonly string[]): Promise<Set<string>> {
+    const found = await this.endpoints.find({ tenant, id: { $in: [...ids] } }, { limit: ids.length + 1 })
+    return new Set(found.map(({ id }) => id))
+  }
+
+  /** Who was told of these events of an incident, and of which: as long as the delivery log keeps it. */
+  async toldOf(
+    incidentId: string,
+    events: readonly WebhookEvent[],
+    limit: number,
+  ): Promise<Pick<DeliveryDocument, 'endpointId' | 'type'>[]> {
+    return this.deliveries.find({ incidentId, type: { $in: [...events] } }, { limit })
+  }
+
   /** Deliveries of an endpoint that may be tried now, the longest due first. */
   due(endpointId: string, nowMs: number, limit: number): Promise<StoredDelivery[]> {
     return this.deliveries.find({ endpointId, state: 'pending', nextAttemptAt: { $lte: nowMs } }, { sort: { nextAttemptAt: 1 }, limit })
@@ -48,6 +64,11 @@ export class WebhookStore implements Service {
   async nextDueAt(endpointId: string): Promise<number | null> {
     const found = await this.deliveries.find({ endpointId, state: 'pending' }, { sort: { nextAttemptAt: 1 }, limit: 1 })
     return found[0]?.nextAttemptAt ?? null
+  }
+
+  async oldestPending(endpointId: string): Promise<StoredDelivery | null> {
+    const found = await this.deliveries.find({ endpointId, state: 'pending' }, { sort: { order: 1 }, limit: 1 })
+    return found[0] ?? null
   }
 
   pendingCount(endpointId: string): Promise<number> {

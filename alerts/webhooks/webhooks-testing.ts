@@ -13,7 +13,7 @@ import type { LogMessage } from '../../storage/event-log/event-log.ts'
 import { openEngines, operator, T0, until, type Engines } from '../alerts-testing.ts'
 import { WebhooksConfigSchema, type WebhooksConfig } from './config.ts'
 import type { DeliveryDocument } from './webhook-documents.ts'
-import type { EndpointView } from './webhook-service.ts'
+import type { EndpointView } from './webhook-views.ts'
 import { Webhooks, type WebhooksOptions } from './webhooks.ts'
 
 const checkConfig = compileSchema(WebhooksConfigSchema)
@@ -53,9 +53,22 @@ export function change(changes: Partial<AlertChange> = {}, alert: Partial<Alert>
         firstAnomalyId: 'a',
         lastAnomalyId: 'a',
         explanation: { text: 'too warm' },
+        evidence: { readings: [], window: null, versions: { detector: 'robust', detectorVersion: 1 } },
+        rule: null,
         correlationId: 'c-1',
         history: [],
         historyDropped: 0,
+      },
+      ...{
+        labels: {},
+        snoozedUntil: null,
+        suppressedBy: null,
+        quiet: null,
+        incident: null,
+        assignee: null,
+        flapping: false,
+        escalation: 0,
+        announced: true,
       },
       ...alert,
     },

@@ -1,3 +1,4 @@
+import type { DigestReader } from '../../contracts/digest.ts'
 import type { Logger } from '../../kernel/log.ts'
 import type { Metrics } from '../../kernel/metrics.ts'
 import type { Random } from '../../kernel/random.ts'
@@ -8,8 +9,14 @@ import type { EventLog } from '../../storage/event-log/event-log.ts'
 import type { WebhooksConfig } from './config.ts'
 import { DeliveryAttempts } from './delivery-attempt.ts'
 import { DeliveryDispatcher } from './delivery-dispatcher.ts'
+import { DeliveryOutbox } from './delivery-outbox.ts'
 import { DeliveryRetention } from './delivery-retention.ts'
+import { DigestIntake } from './digest-intake.ts'
 import { TargetGuard, type ResolveName } from '../../kernel/target-guard.ts'
+import { EmailNotifier } from '../notifiers/email-notifier.ts'
+import { httpNotifiers } from '../notifiers/http-notifiers.ts'
+import { Notifiers } from '../notifiers/notifiers.ts'
+import { RoutingService } from '../routing/routing-service.ts'
 import { WebhookIntake } from './webhook-intake.ts'
 import { WebhookSender } from './webhook-sender.ts'
 import { WebhookService } from './webhook-service.ts'
@@ -23,16 +30,19 @@ export interface WebhooksOptions {
   log: Logger
   metrics: Metrics
   config: WebhooksConfig
+  /** What agents publish; absent: nobody is told of it. */
+  digests?: DigestReader
   /** False where webhooks are only looked at and edited: another process sends what is due. */
   works?: boolean
   /** Another way to resolve names than DNS. */
   resolve?: ResolveName
 }
 
-/** Everything about webhooks: topic `alerts` in, signed requests out. The documents and the log must be started before it. */
+/** Everything about webhooks: topics `alerts` and `digests` in, signed requests out. The documents and the log must be started before it. */
 export class Webhooks implements Service {
   readonly name = 'webhooks'
   readonly service: WebhookService
+  readonly routing: RoutingService
   readonly #parts: Service[]
   /** For tests and tools that run the retention out of turn. */
   readonly retention: DeliveryRetention
@@ -42,12 +52,21 @@ export class Webhooks implements Service {
     const guard = new TargetGuard({ rules: config, ...(options.resolve === undefined ? {} : { resolve: options.resolve }) })
     const store = new WebhookStore(options)
     const sender = new WebhookSender({ ...options, guard })
-    const attempts = new DeliveryAttempts({ ...options, store, sender })
-    const dispatcher = new DeliveryDispatcher({ ...options, store, attempts, sender })
-    const intake = new WebhookIntake({ ...options, store, queue: dispatcher })
+    const notifiers = new Notifiers({
+      notifiers: [...httpNotifiers({ guard, sender }), new EmailNotifier(options)],
+      log: options.log,
+      config,
+    })
+    const attempts = new DeliveryAttempts({ ...options, store, notifiers })
+    const dispatcher = new DeliveryDispatcher({ ...options, store, attempts, notifiers })
+    this.routing = new RoutingService({ ...options, isEndpoint: (tenant, ids) => store.knownEndpoints(tenant, ids) })
+    const outbox = new DeliveryOutbox({ ...options, store, queue: dispatcher, notifiers })
+    const intake = new WebhookIntake({ ...options, store, outbox, routing: this.routing })
+    const { digests } = options
+    const intakes = [intake, ...(digests === undefined ? [] : [new DigestIntake({ ...options, digests, outbox })])]
     this.retention = new DeliveryRetention({ ...options, store })
-    this.service = new WebhookService({ ...options, store, guard, queue: dispatcher })
-    this.#parts = options.works !== false ? [store, dispatcher, this.retention, intake] : [store]
+    this.service = new WebhookService({ ...options, store, notifiers, queue: dispatcher, routing: this.routing })
+    this.#parts = options.works !== false ? [store, this.routing, dispatcher, this.retention, ...intakes] : [store, this.routing]
   }
 
   async start(): Promise<void> {

@@ -1,11 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readRuntimeInfo } from '../../app/data-folder.ts'
-import { GENERIC_TYPE } from '../../contracts/device.ts'
 import { InternalError } from '../../kernel/errors.ts'
-import { enrolDevice, writeDeviceBundle } from '../../provisioning/doors/device-bundle.ts'
-import { EstClient } from '../../provisioning/doors/est-client.ts'
 import { PlatformProcess } from '../../test/testing/platform-process.ts'
+import { enrolMany } from './enrol-many.ts'
 
 export interface LedgerSums {
   received: number
@@ -17,7 +15,6 @@ export interface LedgerSums {
   missing: number
 }
 
-const ENROL_AT_ONCE = 8
 const DAY_MS = 86_400_000
 
 /** The platform as users start it, with devices enrolled through its own doors. */
@@ -48,23 +45,16 @@ export class BenchPlatform {
   }
 
   /** Tokens from the API, certificates over EST. */
-  async enrol(devices: readonly string[]): Promise<void> {
+  async enrol(devices: readonly string[], type?: string): Promise<void> {
     const { process } = this
-    const caPem = readFileSync(join(process.data, 'pki', 'ca.pem'), 'utf8')
-    const est = new EstClient({ origin: `https://localhost:${process.ready?.https}`, caPem })
-    const waiting = devices.values()
-    const enrolNext = async (): Promise<void> => {
-      for (const device of waiting) {
-        const { body } = await process.post<{ token: string }>('/enrolment-tokens', { deviceId: device, type: GENERIC_TYPE })
-        const bundle = await enrolDevice(device, (csr) => est.enrol(csr, { deviceId: device, token: body.token }))
-        await writeDeviceBundle(join(this.certs, device), bundle)
-      }
-    }
-    try {
-      await Promise.all(Array.from({ length: ENROL_AT_ONCE }, enrolNext))
-    } finally {
-      await est.close()
-    }
+    await enrolMany({
+      devices,
+      ...(type === undefined ? {} : { type }),
+      certs: this.certs,
+      origin: `https://localhost:${process.ready?.https}`,
+      caPem: readFileSync(join(process.data, 'pki', 'ca.pem'), 'utf8'),
+      post: (path, body) => process.post(path, body),
+    })
   }
 
   ledger(): Promise<LedgerSums> {

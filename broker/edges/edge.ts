@@ -1,5 +1,6 @@
 import type { Counter, Histogram } from 'prom-client'
 import { DOWNLINK, DOWNLINKS_CANCELLED, type Downlink, type DownlinksCancelled } from '../../contracts/downlink.ts'
+import { FORGET_DEVICE, type ForgetDevice } from '../../contracts/forget-device.ts'
 import { TOPICS } from '../../contracts/topics.ts'
 import { jsonBytes } from '../../kernel/bytes.ts'
 import { describeError, EnvironmentError } from '../../kernel/errors.ts'
@@ -10,7 +11,7 @@ import { every, type Clock, type Timer } from '../../kernel/time.ts'
 import type { Documents } from '../../storage/documents/documents.ts'
 import type { EventLog, LogRecord } from '../../storage/event-log/event-log.ts'
 import type { Ownership } from '../persistence/documents-persistence.ts'
-import { cancellationOf, downlinkOf, readJson } from '../downlink-record.ts'
+import { cancellationOf, downlinkOf, forgettingOf, readJson } from '../downlink-record.ts'
 import type { LogPlace } from '../persistence/log-place.ts'
 import { CommandFeed } from './command-feed.ts'
 import type { EdgesConfig } from './config.ts'
@@ -26,6 +27,8 @@ export interface EdgeHost {
   deliver(clientId: string, downlink: Downlink, place: LogPlace): Promise<void>
   /** Takes back what waits for the device; resolves when that is durable. */
   cancel(cancelled: DownlinksCancelled): Promise<void>
+  /** Forgets a device that leaves; resolves when that is durable. */
+  forget(forgetting: ForgetDevice): Promise<void>
   /** Ends a device's connections and waits, within a bound, for what they have under way. */
   vacate(clientId: string): Promise<void>
   /** What the last connections of these devices left behind is to be said. */
@@ -223,6 +226,7 @@ export class Edge implements Ownership {
   async #onRecord(record: LogRecord, isLate: boolean): Promise<void> {
     if (record.schema === DOWNLINK) await this.#onDownlink(record, isLate)
     else if (record.schema === DOWNLINKS_CANCELLED) await this.#onCancelled(record, isLate)
+    else if (record.schema === FORGET_DEVICE) await this.#onForget(record, isLate)
     else if (record.schema === SEAT_WANTED) this.#onWanted(record)
   }
 
@@ -246,6 +250,17 @@ export class Edge implements Ownership {
     }
     // A device that nobody holds may have retained commands.
     if (await this.#isMine(record, isLate, true)) await this.#options.host.cancel(cancelled)
+  }
+
+  async #onForget(record: LogRecord, isLate: boolean): Promise<void> {
+    const { partition, offset } = record
+    const forgetting = forgettingOf(record)
+    if (forgetting === undefined) {
+      this.#options.log.error({ partition, offset }, 'unreadable request to forget a device passed over')
+      return
+    }
+    // What is kept for a device that nobody holds goes, too.
+    if (await this.#isMine(record, isLate, true)) await this.#options.host.forget(forgetting)
   }
 
   /** Is the record for this edge to handle now? Then all of the device's state is in memory. `claims`: a device that nobody holds is held from now on. */

@@ -143,7 +143,7 @@ test('whatever devices and edges do, no command for a persistent session is lost
       numRuns: 8,
       endOnFailure: true,
       includeErrorInReport: true,
-      ...(process.env.FLEETPULSE_TEST_SEED === undefined ? {} : { seed: Number(process.env.FLEETPULSE_TEST_SEED) }),
+      ...(process.env.TEST_SEED === undefined ? {} : { seed: Number(process.env.TEST_SEED) }),
     },
   )
 })

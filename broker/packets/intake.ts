@@ -8,7 +8,7 @@ import { CONNECT, DISCONNECT, PINGREQ, PINGRESP, PUBLISH, PUBREC, PUBREL, SUBSCR
 import type { PacketState } from './packet-state.ts'
 import { PartialPacket } from './partial-packet.ts'
 import { NO_PREFIXES, prefixConnect, prefixFilters, type NamePrefixes } from './prefixes.ts'
-import { checkPublish } from './publish.ts'
+import { checkPublish, isPlainPublish, publishOf, type PlainPublish } from './publish.ts'
 import type { RepeatedFilters } from './repeated-filters.ts'
 import { checkSubscribe, checkUnsubscribe } from './subscribe.ts'
 import { VIOLATIONS, type Violation } from './violations.ts'
@@ -17,6 +17,8 @@ import { VIOLATIONS, type Violation } from './violations.ts'
 export interface IntakeListener {
   /** Good packets for the broker; nothing comes after a CONNECT until `proceed`. */
   onPackets(bytes: Buffer): void
+  /** A publish with nothing unread before it; false when the broker shall have it, in its place among the good packets. */
+  onPublish(publish: PlainPublish): boolean
   /** Packets that answer the device's, by themselves. */
   onAnswer(bytes: Buffer): void
   /** A good CONNECT was passed on; `state.connect` holds it. */
@@ -150,10 +152,12 @@ export class Intake {
       if (first >>> 4 !== PUBLISH) {
         this.#pass(bytes, run, at)
         run = this.#handle(first >>> 4, bytes, at, next) === KEEP ? at : next
-      } else if ((first & 0x06) !== 0 && !this.#admitPublish()) {
-        this.#pass(bytes, run, at)
-        this.#options.backlog.hold(bytes.subarray(at, next))
-        run = next
+      } else if ((first & 0x06) !== 0) {
+        if (!this.#admitPublish()) {
+          this.#pass(bytes, run, at)
+          this.#options.backlog.hold(bytes.subarray(at, next))
+          run = next
+        } else if (run === at && isPlainPublish(first) && this.#divert(bytes, at, next)) run = next
       }
       at = next
     }
@@ -186,6 +190,12 @@ export class Intake {
     const { backlog } = this.#options
     backlog.expectAnswer()
     return backlog.holding || backlog.admit()
+  }
+
+  /** True when this publish went its own way; nothing may be left before it that has to go first. */
+  #divert(bytes: Buffer, at: number, end: number): boolean {
+    const { state, backlog, listener } = this.#options
+    return !backlog.holding && listener.onPublish(publishOf(bytes, bodyStart(bytes, at), end, state))
   }
 
   #handle(type: number, bytes: Buffer, at: number, end: number): boolean {

@@ -22,6 +22,7 @@ export class PacketState {
   connect: ConnectFields | undefined
   #topic = Buffer.alloc(0)
   #topicBytes = -1
+  #topicText: string | undefined
 
   constructor(limits: PacketLimits) {
     this.limits = limits
@@ -42,5 +43,11 @@ export class PacketState {
     if (this.#topic.length < size) this.#topic = Buffer.allocUnsafeSlow(size)
     for (let i = 0; i < size; i++) this.#topic[i] = bytes[start + i]!
     this.#topicBytes = size
+    this.#topicText = undefined
+  }
+
+  /** The topic name that was last found good. */
+  get topic(): string {
+    return (this.#topicText ??= this.#topic.toString('utf8', 0, this.#topicBytes))
   }
 }

@@ -1,6 +1,7 @@
 import { Duplex } from 'node:stream'
 import { InvalidInputError } from '../../kernel/errors.ts'
 import type { BudgetWaiter, IntakeBudget } from '../intake-budget.ts'
+import { Acknowledgements } from './acknowledgements.ts'
 import { Backlog } from './backlog.ts'
 import type { DeadlineOwner, DeadlineWheel } from './deadline-wheel.ts'
 import { Intake } from './intake.ts'
@@ -9,6 +10,7 @@ import type { PacketLimits } from './limits.ts'
 import { OutgoingWatch } from './outgoing-watch.ts'
 import { PacketState } from './packet-state.ts'
 import { NO_PREFIXES, type NamePrefixes } from './prefixes.ts'
+import type { PlainPublish } from './publish.ts'
 import { RepeatedFilters } from './repeated-filters.ts'
 import { VIOLATIONS, type Violation } from './violations.ts'
 
@@ -41,6 +43,11 @@ export interface StrictConnectionOptions {
   readonly onViolation: (violation: Violation, connection: StrictConnection) => void
 }
 
+/** Takes a publish instead of the broker, or leaves it (false). What is taken is answered by `acknowledge`, in the order of coming. */
+export type PublishTaker = (publish: PlainPublish) => boolean
+
+type WriteDone = (error?: Error | null) => void
+
 /** Reasons not to read the socket on, as bits. */
 const AWAITING_CONNACK = 1
 const BUFFER_FULL = 2
@@ -67,6 +74,9 @@ export class StrictConnection extends Duplex implements BudgetWaiter {
   readonly #backlog: Backlog
   readonly #intake: Intake
   readonly #outgoing: OutgoingWatch
+  readonly #acknowledgements = new Acknowledgements()
+  readonly #sendAcknowledgements = (): void => this.#flushAcknowledgements()
+  #taker: PublishTaker | undefined
   readonly #deadline: DeadlineOwner = { onDeadline: () => this.#onDeadline() }
   readonly #onData = (chunk: Buffer): void => this.#take(chunk)
   #started = false
@@ -103,6 +113,7 @@ export class StrictConnection extends Duplex implements BudgetWaiter {
       nowMs: () => deadlines.nowMs,
       listener: {
         onPackets: (bytes) => void this.push(bytes),
+        onPublish: (publish) => this.#offer(publish),
         onAnswer: (bytes) => this.#answer(bytes),
         onConnect: () => this.#connected(),
         onDisconnect: (packet) => this.#end('disconnect', packet),
@@ -148,6 +159,19 @@ export class StrictConnection extends Duplex implements BudgetWaiter {
     this.#outgoing.setPrefix(prefixes.topicPrefix)
   }
 
+  /**
+   * From now on `taker` is offered every QoS 1 publish that is not retained, as long as the broker has read all that came before it: what
+   * nobody listens to needs no broker, and spares it most of what a message costs.
+   */
+  offerPublishes(taker: PublishTaker): void {
+    this.#taker = taker
+  }
+
+  /** Sends the PUBACK of a publish that was taken, together with others of this turn. */
+  acknowledge(messageId: number): void {
+    if (!this.destroyed && this.#acknowledgements.add(messageId)) process.nextTick(this.#sendAcknowledgements)
+  }
+
   override _read(): void {
     if (this.#started) return
     this.#started = true
@@ -165,6 +189,12 @@ export class StrictConnection extends Duplex implements BudgetWaiter {
     return bytes
   }
 
+  /** What the broker writes comes after what was acknowledged before [MQTT-4.6.0-2]. */
+  override write(chunk: unknown, encodingOrDone?: BufferEncoding | WriteDone, done?: WriteDone): boolean {
+    this.#flushAcknowledgements()
+    return super.write(chunk, encodingOrDone as BufferEncoding, done)
+  }
+
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
     this.#send(Buffer.from(chunk), callback)
   }
@@ -173,8 +203,9 @@ export class StrictConnection extends Duplex implements BudgetWaiter {
     this.#send(joinChunks(chunks), callback)
   }
 
-  /** Ends the connection; what the broker wrote just before goes out first. */
+  /** Ends the connection; what was acknowledged or written just before goes out first. */
   override destroy(error?: Error): this {
+    this.#flushAcknowledgements()
     while (this.writableCorked > 0 && !this.destroyed) this.uncork()
     return super.destroy(error)
   }
@@ -214,6 +245,14 @@ export class StrictConnection extends Duplex implements BudgetWaiter {
       this.#block(OVER_BUDGET)
       this.#budget.wait(this)
     }
+  }
+
+  #offer(publish: PlainPublish): boolean {
+    return this.#accepted && this.readableLength === 0 && this.#taker?.(publish) === true
+  }
+
+  #flushAcknowledgements(): void {
+    if (!this.#acknowledgements.isEmpty && !this.destroyed) super.write(this.#acknowledgements.take())
   }
 
   #tellBudget(): number {

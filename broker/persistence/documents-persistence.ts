@@ -241,6 +241,10 @@ export class DocumentsPersistence {
     const matched = this.sessions.matching(topic)
     return matched.length === 0 ? NOTHING_MATCHED : Promise.resolve(matched)
   }
+  /** Is a message of QoS 1 on this topic queued for a session? */
+  queuesFor(topic: string): boolean {
+    return this.sessions.isQueued(topic)
+  }
   /** Forgets the whole outgoing side of a session: with its subscriptions goes what was queued for it [MQTT-3.1.2-6]. */
   async cleanSubscriptions(client: ClientRef): Promise<void> {
     await Promise.all([this.sessions.delete(client.id), this.queues.delete(client.id)])

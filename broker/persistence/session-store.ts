@@ -154,6 +154,10 @@ export class SessionStore {
   matching(topic: string): MatchedSubscription[] {
     return this.#queueing === 0 ? [] : this.#index.match(topic)
   }
+  /** Is there such a subscription? */
+  isQueued(topic: string): boolean {
+    return this.#queueing > 0 && this.#index.matches(topic)
+  }
   /** Sessions subscribed with exactly this filter. */
   *clientsWith(filter: string): Generator<string> {
     for (const [clientId, session] of this.#sessions) if (session.subscriptions.has(filter)) yield clientId

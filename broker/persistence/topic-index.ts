@@ -43,6 +43,14 @@ export class TopicIndex<V> {
     return true
   }
 
+  /** Is there a filter that matches? */
+  matches(topic: string): boolean {
+    if (this.#exact.has(topic) || this.#wild.some(({ filter }) => topicMatches(filter, topic))) return true
+    const prefix = this.#wildByPrefix.size === 0 ? undefined : topicPrefix(topic)
+    const entries = prefix === undefined ? undefined : this.#wildByPrefix.get(prefix)
+    return entries?.some(({ filter }) => topicMatches(filter, topic)) === true
+  }
+
   /** The values of every filter that matches: wildcards first, then the literal one. */
   match(topic: string): V[] {
     const values: V[] = []

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { actorOf } from '../../contracts/authorisation.ts'
 import { ConflictError, InvalidInputError } from '../../kernel/errors.ts'
 import type { Collection } from '../../storage/documents/documents.ts'
 import { API_PREFIX, type Api, type RouteContext } from './context.ts'
@@ -14,7 +15,7 @@ interface KeptAnswer {
 }
 
 /** Answers that carry secrets are not kept: repeating such a request makes a new one. */
-const UNKEPT = new Set(['/session', '/devices/import', '/enrolment-tokens', '/webhooks', '/webhooks/:id/rotate-secret'].map((route) => `${API_PREFIX}${route}`))
+const UNKEPT = new Set(['/session', '/auth/token', '/auth/refresh', '/api-keys', '/agents/:id/token', '/devices/import', '/enrolment-tokens', '/devices/:id/transfer/token', '/webhooks', '/webhooks/:id/rotate-secret'].map((route) => `${API_PREFIX}${route}`))
 const KEPT_HEADERS = ['content-type', 'etag', 'location'] as const
 const EXPIRED_REMOVED_EVERY = 200
 
@@ -61,7 +62,7 @@ function keyOf(request: FastifyRequest, context: RouteContext): string | undefin
   if (request.method !== 'POST' || header === undefined || UNKEPT.has(request.routeOptions.url ?? '')) return undefined
   if (typeof header !== 'string' || header.length < 1 || header.length > 255) throw new InvalidInputError('Idempotency-Key: it must have 1 to 255 characters', { details: { field: 'idempotency-key' } })
   const principal = context.allow(request, 'read', 'session')
-  return createHash('sha256').update(JSON.stringify([principal.tenant, principal.id, header])).digest('hex')
+  return createHash('sha256').update(JSON.stringify([principal.tenant, actorOf(principal), header])).digest('hex')
 }
 
 function fingerprint(request: FastifyRequest): string {

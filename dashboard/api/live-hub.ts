@@ -1,17 +1,19 @@
 import { ANOMALY, type Anomaly } from '../../contracts/anomaly.ts'
-import { ALERT, type AlertChange } from '../../contracts/alert.ts'
+import { ALERT, ALERT_1, type AlertChange } from '../../contracts/alert.ts'
+import type { ChatType } from '../../contracts/conversation.ts'
+import { INCIDENT } from '../../contracts/incident.ts'
 import { DEVICE_EVENT } from '../../contracts/device-event.ts'
 import { READING, type Reading } from '../../contracts/reading.ts'
 import { TOPICS, deviceKey, type TopicName } from '../../contracts/topics.ts'
 import { utf8Text } from '../../kernel/bytes.ts'
-import { describeError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
-import { sleep, type Clock } from '../../kernel/time.ts'
-import type { Consumer, EventLog, LogRecord } from '../../storage/event-log/event-log.ts'
+import type { Clock } from '../../kernel/time.ts'
+import type { EventLog, LogRecord } from '../../storage/event-log/event-log.ts'
+import { LogFollower } from './log-follower.ts'
 
 /** One event of the live stream, as `event:` and `data:` of server-sent events. */
 export interface LiveEvent {
-  event: 'reading' | 'anomaly' | 'alert' | 'device'
+  event: 'reading' | 'anomaly' | 'alert' | 'incident' | 'device' | 'conversation' | 'message' | 'summary'
   device: string
   data: string
 }
@@ -27,30 +29,29 @@ export interface LiveClient {
   end(): void
 }
 
-interface Following {
-  stop: AbortController
-  consumers: Set<Consumer>
-  loops: Promise<void>[]
+/** What the hub asks of conversations: a private one is nobody's business but its two. */
+export interface ConversationKinds {
+  chatTypeOf(tenant: string, id: string): Promise<ChatType | null>
 }
 
-const FOLLOWED: readonly TopicName[] = [TOPICS.readings, TOPICS.anomalies, TOPICS.alerts, TOPICS.deviceEvents]
-const POLL_RECORDS_MAX = 2_000
-const POLL_WAIT_MS = 1_000
-const RETRY_MS = 1_000
+const FOLLOWED: readonly TopicName[] = [
+  ...[TOPICS.readings, TOPICS.anomalies, TOPICS.alerts, TOPICS.deviceEvents],
+  ...[TOPICS.chatEvents, TOPICS.agentMessages, TOPICS.digests],
+]
+/** Conversations of which it is remembered whether all may know of them. */
+const KINDS_KEPT = 10_000
 
 /** Follows the log while somebody watches, and hands each event to those who may see it. Never commits: every hub sees everything. */
 export class LiveHub {
-  readonly #eventLog: EventLog
-  readonly #clock: Clock
-  readonly #log: Logger
+  readonly #kinds: ConversationKinds
+  readonly #follower: LogFollower
   readonly #clients = new Set<LiveClient>()
-  #following: Following | null = null
+  readonly #openKeys = new Map<string, boolean>()
   #stopped = false
 
-  constructor(options: { eventLog: EventLog; clock: Clock; log: Logger }) {
-    this.#eventLog = options.eventLog
-    this.#clock = options.clock
-    this.#log = options.log
+  constructor(options: { eventLog: EventLog; clock: Clock; log: Logger; conversations: ConversationKinds }) {
+    this.#kinds = options.conversations
+    this.#follower = new LogFollower({ ...options, topics: FOLLOWED, take: (record) => this.#take(record) })
   }
 
   get clients(): number {
@@ -64,10 +65,10 @@ export class LiveHub {
       return () => undefined
     }
     this.#clients.add(client)
-    this.#following ??= this.#follow()
+    this.#follower.start()
     return () => {
       this.#clients.delete(client)
-      if (this.#clients.size === 0) void this.#unfollow()
+      if (this.#clients.size === 0) void this.#follower.stop()
     }
   }
 
@@ -76,59 +77,26 @@ export class LiveHub {
     this.#stopped = true
     for (const client of this.#clients) client.end()
     this.#clients.clear()
-    await this.#unfollow()
+    await this.#follower.stop()
   }
 
-  async #unfollow(): Promise<void> {
-    const following = this.#following
-    if (following === null) return
-    this.#following = null
-    following.stop.abort()
-    // A closed consumer ends its poll: nobody waits for the next record.
-    await Promise.all(Array.from(following.consumers, (consumer) => this.#close(consumer)))
-    await Promise.all(following.loops)
+  #take(record: LogRecord): void | Promise<void> {
+    const hint = hintOf(record)
+    if (hint !== undefined) return this.#hint(record, hint)
+    this.#send(record)
   }
 
-  #follow(): Following {
-    const stop = new AbortController()
-    const consumers = new Set<Consumer>()
-    return { stop, consumers, loops: FOLLOWED.map((topic) => this.#run(topic, consumers, stop.signal)) }
-  }
-
-  async #run(topic: TopicName, consumers: Set<Consumer>, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      let consumer: Consumer | undefined
-      try {
-        consumer = await this.#eventLog.consume({ topic, from: 'latest' })
-        consumers.add(consumer)
-        while (!signal.aborted) for (const record of await consumer.poll(POLL_RECORDS_MAX, POLL_WAIT_MS)) this.#dispatch(record)
-      } catch (error) {
-        if (!signal.aborted) this.#log.warn({ topic, error: describeError(error) }, 'live stream interrupted, trying again')
-        await sleep(this.#clock, RETRY_MS, signal)
-      }
-      if (consumer === undefined) continue
-      consumers.delete(consumer)
-      await this.#close(consumer)
+  /** Of conversations only that something happened, which whoever may see them then asks for. */
+  async #hint({ key }: LogRecord, hint: { tenant: string; conversation: string; event: LiveEvent }): Promise<void> {
+    let isOpen = this.#openKeys.get(key)
+    if (isOpen === undefined) {
+      isOpen = (await this.#kinds.chatTypeOf(hint.tenant, hint.conversation)) === 'group'
+      const [oldest] = this.#openKeys.keys()
+      if (this.#openKeys.size >= KINDS_KEPT && oldest !== undefined) this.#openKeys.delete(oldest)
+      this.#openKeys.set(key, isOpen)
     }
-  }
-
-  /** A consumer that cannot be closed is the log's trouble: nobody waits for it here, and nothing may be thrown into nowhere. */
-  async #close(consumer: Consumer): Promise<void> {
-    try {
-      await consumer.close()
-    } catch (error) {
-      this.#log.warn({ error: describeError(error) }, 'live stream not closed cleanly')
-    }
-  }
-
-  /** One record that cannot be read must not interrupt the stream. */
-  #dispatch(record: LogRecord): void {
-    try {
-      this.#send(record)
-    } catch (error) {
-      const { topic, partition, offset } = record
-      this.#log.warn({ topic, partition, offset, error: describeError(error) }, 'record left out of the live stream')
-    }
+    if (!isOpen) return
+    for (const client of this.#clients) if (client.tenant === hint.tenant && client.device === undefined) client.send(hint.event)
   }
 
   #send(record: LogRecord): void {
@@ -157,6 +125,9 @@ function toEvent(record: LogRecord): LiveEvent | undefined {
     }
     case ANOMALY:
       return { event: 'anomaly', device: (JSON.parse(text) as Anomaly).device, data: text }
+    case INCIDENT:
+      return { event: 'incident', device: '', data: text }
+    case ALERT_1:
     case ALERT:
       return { event: 'alert', device: (JSON.parse(text) as AlertChange).alert.device, data: text }
     case DEVICE_EVENT:
@@ -164,4 +135,41 @@ function toEvent(record: LogRecord): LiveEvent | undefined {
     default:
       return undefined
   }
+}
+
+/** Events of conversations that the page shows, by name; who asks for the floor and has it is on the conversation's own socket. */
+const HINTS: Readonly<Record<string, LiveEvent['event']>> = {
+  ChatCreated: 'conversation',
+  ChatUpdated: 'conversation',
+  ChatDeleted: 'conversation',
+  ParticipantJoined: 'conversation',
+  ParticipantLeft: 'conversation',
+  ConversationTerminated: 'conversation',
+  ProposalCreated: 'conversation',
+  ProposalDecided: 'conversation',
+  ProposalSettled: 'conversation',
+  MessageSent: 'message',
+  SummaryPublished: 'summary',
+  SummaryRated: 'summary',
+}
+/** conversationKey and proposalKey of the contracts, taken apart; events of a proposal name their conversation. */
+const CONVERSATION_KEY = /^([^/]+)\/(conversation|proposal):(.+)$/
+
+interface Told {
+  chatId?: string
+  seq?: number
+  kind?: string
+  revision?: number
+}
+
+function hintOf({ key, schema, value }: LogRecord): { tenant: string; conversation: string; event: LiveEvent } | undefined {
+  const type = schema.split('/')[0] ?? ''
+  const event = HINTS[type]
+  const [, tenant, of, id] = CONVERSATION_KEY.exec(key) ?? []
+  if (event === undefined || tenant === undefined || id === undefined) return undefined
+  const { chatId, seq = null, kind = null, revision = null } = JSON.parse(utf8Text(value)) as Told
+  const conversation = of === 'proposal' ? chatId : id
+  if (conversation === undefined) return undefined
+  const details = event === 'message' ? { seq, kind } : event === 'summary' ? { revision } : {}
+  return { tenant, conversation, event: { event, device: '', data: JSON.stringify({ conversation, change: type, ...details }) } }
 }

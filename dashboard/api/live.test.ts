@@ -81,6 +81,16 @@ test('a stream shows what its watcher asked for, and passes over what cannot be 
   assert.ok(!one.text.includes('d2'))
   assert.match(one.text, /event: reading\ndata: \{"device":"d1","ts":1,"receivedAt":1,"values":\{"n":1\}\}\n\n/)
 
+  const begin = async (chatType: string): Promise<string> => {
+    const body = { title: 'Pumps', agents: ['triage'], chatType, message: 'Is all well?' }
+    return (await api.ask('POST', '/conversations', { body })).json<{ id: string }>().id
+  }
+  const [hidden, known] = [await begin('private'), await begin('group')]
+  await until('what happens in conversations', () => all.text.includes(`event: message\ndata: {"conversation":"${known}"`))
+  assert.ok(all.text.includes(`event: conversation\ndata: {"conversation":"${known}","change":"ChatCreated"}`))
+  assert.ok(!all.text.includes(hidden) && !all.text.includes('Is all well'), 'a private one is nobody’s business, and no words are in it')
+  assert.ok(!one.text.includes(known))
+
   const startedMs = systemClock.monotonicMs()
   await server.stop()
   assert.ok(systemClock.monotonicMs() - startedMs < 900, 'a stop does not wait for open streams, nor for the next record')
@@ -151,7 +161,7 @@ test('the hub: after its stop nobody is added, and trouble of the log does not e
       }
     },
   })
-  const hub = new LiveHub({ eventLog, clock: systemClock, log: silentLogger })
+  const hub = new LiveHub({ eventLog, clock: systemClock, log: silentLogger, conversations: api.services.conversations })
   const events: LiveEvent[] = []
   let ended = 0
   const client = { tenant: 'default', device: undefined, readings: false, send: (event: LiveEvent) => void events.push(event), end: () => void ended++ }

@@ -6,7 +6,7 @@ import { AuditVerifier } from '../../device-registry/audit/verifier.ts'
 import { StoreError } from '../../kernel/errors.ts'
 import { systemClock } from '../../kernel/time.ts'
 import { API_PREFIX } from './context.ts'
-import { actionOf } from './request-audit.ts'
+import { actionOf, CHANGES_NOTHING } from './request-audit.ts'
 import { ApiFixture, TOKEN } from './testing/api-fixture.ts'
 
 const CHANGING = ['post', 'put', 'patch', 'delete'] as const
@@ -16,11 +16,11 @@ interface Route {
   path: string
 }
 
-/** Every route of the OpenAPI document that may change something. */
-async function changingRoutes(api: ApiFixture): Promise<Route[]> {
-  const { paths } = (await api.server.inject('/openapi.json')).json<{ paths: Record<string, Record<string, unknown>> }>()
+/** Every route of the OpenAPI document that may change something, or those that say that they don't. */
+async function changingRoutes(api: ApiFixture, asks = false): Promise<Route[]> {
+  const { paths } = (await api.server.inject('/openapi.json')).json<{ paths: Record<string, Record<string, object>> }>()
   return Object.entries(paths).flatMap(([path, item]) =>
-    CHANGING.filter((method) => item[method] !== undefined).map((method) => ({ method, path })),
+    CHANGING.filter((method) => item[method] !== undefined && CHANGES_NOTHING in item[method] === asks).map((method) => ({ method, path })),
   )
 }
 
@@ -42,7 +42,7 @@ test('no route that may change something can be called without leaving an entry,
   assert.ok(routes.length >= 15, `only ${routes.length} routes`)
   for (const [index, { method, path }] of routes.entries()) {
     const url = path.replace(/\{[^}]+\}/g, 'x-1')
-    const isOpen = path === `${API_PREFIX}/session`
+    const isOpen = path === `${API_PREFIX}/session` || path.startsWith(`${API_PREFIX}/auth/`)
     const ask = (correlationId: string, headers: Record<string, string>) =>
       api.server.inject({
         method: method.toUpperCase() as NonNullable<InjectOptions['method']>,
@@ -63,6 +63,24 @@ test('no route that may change something can be called without leaving an entry,
     assert.ok(entry !== undefined, `${method} ${path} answered ${known.statusCode} and left no entry`)
     assert.deepEqual([entry.outcome, entry.action.split('.')[0]], [known.statusCode < 400 ? 'done' : 'failed', noun], `${method} ${path}`)
     if (!isOpen) assert.equal(entry.actor, 'user:admin')
+  }
+})
+
+test('a POST that only asks leaves no entry, unless it was refused', async (t) => {
+  const api = await ApiFixture.open()
+  t.after(() => api.close())
+  const routes = await changingRoutes(api, true)
+  assert.deepEqual(
+    routes.map(({ method, path }) => `${method} ${path.slice(API_PREFIX.length)}`).toSorted(),
+    ['post /routing/preview', 'post /rules/preview'].toSorted(),
+  )
+  for (const { path } of routes) {
+    const asked = await api.ask('POST', path.slice(API_PREFIX.length), { body: { labels: {} }, headers: { 'x-correlation-id': 'asked' } })
+    assert.ok(asked.statusCode === 200 || asked.statusCode === 400, asked.body)
+    assert.equal(await entryOf(api, 'asked'), undefined)
+    const refused = { authorization: 'Bearer wrong', 'x-correlation-id': 'refused' }
+    assert.equal((await api.server.inject({ method: 'POST', url: path, headers: refused, payload: {} })).statusCode, 401)
+    assert.equal((await entryOf(api, 'refused'))?.outcome, 'refused')
   }
 })
 
@@ -165,12 +183,13 @@ test('a flood of refused requests leaves two entries of each kind, and few in al
     refused = await entriesOf(api, '&outcome=refused')
   }
   assert.ok(refused.length <= 24, `${refused.length} entries`)
-  // Reading is audited only where it was tried with a wrong token.
+  // Reading is audited where it was refused.
   await api.server.inject({ method: 'GET', url: '/api/v1/devices', remoteAddress: '10.9.9.9' })
+  await api.ask('GET', '/devices')
   await api.server.inject({ method: 'GET', url: '/api/v1/devices', remoteAddress: '10.9.9.8', headers: { authorization: 'Bearer wrong' } })
   assert.deepEqual(
-    (await entriesOf(api, '&action=device.read')).map(({ origin }) => origin),
-    ['10.9.9.8'],
+    (await entriesOf(api, '&action=device.read')).map(({ origin }) => origin).toSorted(),
+    ['10.9.9.8', '10.9.9.9'],
   )
 })
 
@@ -193,4 +212,26 @@ test('the list pages and filters; what no list answered is refused', async (t) =
   assert.equal((await api.ask('GET', '/audit?outcome=maybe')).statusCode, 400)
   assert.equal((await api.ask('GET', '/audit/checkpoint')).body, 'null')
   assert.deepEqual((await api.ask('GET', '/audit/keys')).json(), { keys: [] })
+})
+
+test('an act whose entry a crash cut off is recorded at the next start, as one that may have been done', async (t) => {
+  const api = await ApiFixture.open()
+  t.after(() => api.close())
+  const { auditTrail } = api.services
+  assert.equal((await api.ask('POST', '/device-types', { body: { id: 'whole' } })).statusCode, 201)
+  const record = auditTrail.record.bind(auditTrail)
+  // As a kill between the act and its entry leaves it: the type is there, nothing says who made it.
+  auditTrail.record = () => Promise.reject(new StoreError('STORE_FULL', 'the disk is full'))
+  assert.equal((await api.ask('POST', '/device-types', { body: { id: 'cut-off' } })).statusCode, 500)
+  auditTrail.record = record
+  assert.equal((await api.ask('GET', '/device-types/cut-off')).statusCode, 200)
+  const told = async (): Promise<unknown[]> =>
+    (await entriesOf(api, '&action=device-type.create')).map(({ subject, actor, outcome, why }) => [subject.id, actor, outcome, why])
+  const whole = ['whole', 'user:admin', 'done', undefined]
+  assert.deepEqual(await told(), [whole])
+  for (let start = 0; start < 2; start++) {
+    await auditTrail.settle()
+    const cutOff = ['cut-off', 'user:admin', 'failed', 'the process ended before it was answered; it may have been done']
+    assert.deepEqual(await told(), [cutOff, whole])
+  }
 })

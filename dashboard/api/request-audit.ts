@@ -1,7 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { auditScope, nounOf, type AuditedAct, type AuditOutcome, type AuditScope, type AuditTrail } from '../../contracts/audit.ts'
-import type { Principal } from '../../contracts/authorisation.ts'
+import { actorOf, type Principal } from '../../contracts/authorisation.ts'
 import { DEFAULT_TENANT } from '../../contracts/device.ts'
+import { AccessError } from '../../kernel/errors.ts'
 import { API_PREFIX, type ActDetails, type Api } from './context.ts'
 import { RefusalLog } from './refusal-log.ts'
 
@@ -11,9 +12,17 @@ interface Pending {
   principal?: Principal
   details: ActDetails
   settled: boolean
+  /** Refused, though the answer does not say so. */
+  hidden?: boolean
+  /** To be called when the entry is there. */
+  end?: () => void
 }
 
 const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
+/** In a route's schema, and so in the OpenAPI document: a POST that only asks, because its question is too long for an address. */
+export const CHANGES_NOTHING = 'x-changes-nothing'
+/** Their stations write what is owed to the trail with the act itself: nothing can come between. */
+const WRITTEN_TOGETHER = new Set(['/certificates/:serial/revoke', '/devices/:id/state'].map((path) => `${API_PREFIX}${path}`))
 const VERBS: Readonly<Record<string, string>> = { POST: 'create', PUT: 'replace', PATCH: 'change', DELETE: 'remove' }
 
 /**
@@ -37,6 +46,18 @@ export class RequestAudit {
     this.#of(request).principal = principal
   }
 
+  /** Who asks; throws AccessError UNAUTHENTICATED where nobody was made out. */
+  callerOf(request: FastifyRequest): Principal {
+    const { principal } = this.#of(request)
+    if (principal === undefined) throw new AccessError('UNAUTHENTICATED', 'A bearer token or a session is needed.')
+    return principal
+  }
+
+  /** Nothing is there for whoever asks: they may not know of it. It is answered as missing and recorded as refused. */
+  hide(request: FastifyRequest): void {
+    this.#of(request).hidden = true
+  }
+
   /** Adds what only the route knows. */
   tell(request: FastifyRequest, details: ActDetails): void {
     Object.assign(this.#of(request).details, details)
@@ -49,6 +70,7 @@ export class RequestAudit {
       if (!pending.settled) {
         pending.settled = true
         await this.#settle(request, reply, pending)
+        pending.end?.()
       }
       return payload
     })
@@ -56,6 +78,12 @@ export class RequestAudit {
 
   /** Must be the last hook before the handlers: what they record belongs to the request. */
   enterWith(api: Api): void {
+    api.addHook('preHandler', async (request) => {
+      const pending = this.#of(request)
+      if (isReading(request) || pending.principal === undefined || WRITTEN_TOGETHER.has(request.routeOptions.url ?? '')) return
+      const end = await this.#trail.begin?.(actOf(request, pending))
+      if (end !== undefined) pending.end = end
+    })
     api.addHook('preHandler', (request, _reply, done) => auditScope.run(this.#of(request).scope, done))
   }
 
@@ -76,19 +104,22 @@ export class RequestAudit {
     const status = reply.statusCode
     if (status >= 400) {
       if (!isToldOf(request, status, pending)) return
-      await this.#refusals.note({ ...actOf(request, pending), outcome: outcomeOf(status), why: `HTTP ${status}` })
-    } else if (!READING.has(request.method) && reply.getHeader('idempotency-replayed') === undefined) {
+      const outcome = pending.hidden === true ? 'refused' : outcomeOf(status)
+      await this.#refusals.note({ ...actOf(request, pending), outcome, why: `HTTP ${status}` })
+    } else if (!isReading(request) && reply.getHeader('idempotency-replayed') === undefined) {
       const act = actOf(request, pending)
       if (!pending.scope.recorded.has(nounOf(act.action))) await this.#trail.record(act)
     }
   }
 }
 
-/** Reading is not audited, but trying to read with a wrong token or without the right is. */
-function isToldOf(request: FastifyRequest, status: number, { principal }: Pending): boolean {
-  if (status === 403) return true
-  if (principal === undefined) return !READING.has(request.method) || request.headers.authorization !== undefined
-  return !READING.has(request.method)
+/** Reading is not audited, but every attempt at what is not allowed is. */
+function isToldOf(request: FastifyRequest, status: number, { hidden }: Pending): boolean {
+  return outcomeOf(status) === 'refused' || hidden === true || !isReading(request)
+}
+
+function isReading({ method, routeOptions }: FastifyRequest): boolean {
+  return READING.has(method) || (routeOptions.schema as Record<string, unknown> | undefined)?.[CHANGES_NOTHING] === true
 }
 
 function outcomeOf(status: number): AuditOutcome {
@@ -99,7 +130,7 @@ function actOf(request: FastifyRequest, { scope, principal, details }: Pending):
   const action = details.action ?? actionOf(request.method, request.routeOptions.url ?? '')
   return {
     tenant: principal?.tenant ?? DEFAULT_TENANT,
-    actor: principal === undefined ? 'anonymous' : `user:${principal.id}`,
+    actor: principal === undefined ? 'anonymous' : actorOf(principal),
     subject: { kind: nounOf(action), id: subjectId(request) },
     ...details,
     action,

@@ -7,7 +7,7 @@ import { serverJars } from './jars.ts'
 import type { LocalServer } from './local-server.ts'
 import { freePort, ServerProcess } from './server-process.ts'
 
-/** Any 16 bytes in base64url: Kafka wants one per cluster, and this cluster has one server. */
+/** Any 16 bytes in base64url: Kafka wants one per cluster. */
 const CLUSTER_ID = 'fleetpulse-local-srvrQ'
 const HEAP = '-Xmx512m'
 const READY_LINE = 'Kafka Server started'
@@ -18,16 +18,25 @@ export interface KafkaServerOptions {
   port?: number | undefined
   /** One more listener, named SECURE; `advertisedPort` is that of a proxy in front of it. */
   secure?: { port: number; protocol: 'SASL_SSL' | 'SASL_PLAINTEXT' | 'SSL' | 'PLAINTEXT'; advertisedPort?: number }
+  /** One of several; absent: it is alone. */
+  node?: KafkaNode
   /** Further properties of the broker; they win over ours. */
   settings?: Readonly<Record<string, string>>
 }
 
-/** Apache Kafka in KRaft mode: one node that is broker and controller. */
+/** Which of several nodes, and where the controllers of all are. */
+export interface KafkaNode {
+  id: number
+  controllerPorts: readonly number[]
+}
+
+/** Apache Kafka in KRaft mode: a node that is broker and controller. */
 export class KafkaServer implements LocalServer {
   readonly name = 'kafka'
   readonly #folder: string
   readonly #secure: KafkaServerOptions['secure']
   readonly #settings: Readonly<Record<string, string>>
+  readonly #node: KafkaNode | undefined
   #port: number
   #controllerPort = 0
   #process: ServerProcess | undefined
@@ -37,6 +46,8 @@ export class KafkaServer implements LocalServer {
     this.#folder = options.folder
     this.#secure = options.secure
     this.#settings = options.settings ?? {}
+    this.#node = options.node
+    this.#controllerPort = options.node?.controllerPorts[options.node.id - 1] ?? 0
     this.#port = options.port ?? 0
   }
 
@@ -78,28 +89,31 @@ export class KafkaServer implements LocalServer {
     await this.#process?.kill()
   }
 
-  /** One node: every internal topic has one replica. Small, because a laptop runs it. */
+  /** Every internal topic has a replica on each node, up to three. Small, because a laptop runs it. */
   #properties(): string {
+    const { id, controllerPorts } = this.#node ?? { id: 1, controllerPorts: [this.#controllerPort] }
+    const replicas = Math.min(3, controllerPorts.length)
+    const insyncMin = Math.max(1, replicas - 1)
     const secure = this.#secure
     const brokers = (securePort: number | undefined): string =>
       `PLAINTEXT://127.0.0.1:${this.#port}` + (securePort === undefined ? '' : `,SECURE://127.0.0.1:${securePort}`)
     return Object.entries({
       'process.roles': 'broker,controller',
-      'node.id': 1,
-      'controller.quorum.voters': `1@127.0.0.1:${this.#controllerPort}`,
+      'node.id': id,
+      'controller.quorum.voters': controllerPorts.map((port, i) => `${i + 1}@127.0.0.1:${port}`).join(','),
       listeners: `${brokers(secure?.port)},CONTROLLER://127.0.0.1:${this.#controllerPort}`,
       'advertised.listeners': brokers(secure?.advertisedPort ?? secure?.port),
       'controller.listener.names': 'CONTROLLER',
       'listener.security.protocol.map': `PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:${secure?.protocol ?? 'PLAINTEXT'}`,
       'log.dirs': join(this.#folder, 'log'),
       'auto.create.topics.enable': false,
-      'offsets.topic.replication.factor': 1,
+      'offsets.topic.replication.factor': replicas,
       'offsets.topic.num.partitions': 4,
-      'transaction.state.log.replication.factor': 1,
-      'transaction.state.log.min.isr': 1,
+      'transaction.state.log.replication.factor': replicas,
+      'transaction.state.log.min.isr': insyncMin,
       'transaction.state.log.num.partitions': 4,
-      'share.coordinator.state.topic.replication.factor': 1,
-      'share.coordinator.state.topic.min.isr': 1,
+      'share.coordinator.state.topic.replication.factor': replicas,
+      'share.coordinator.state.topic.min.isr': insyncMin,
       'group.initial.rebalance.delay.ms': 0,
       ...this.#settings,
     })

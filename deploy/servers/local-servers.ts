@@ -10,10 +10,10 @@ export class LocalServers {
   readonly questdb: QuestdbServer
   readonly mongodb: MongodbServer
 
-  constructor(folder: string, ports: ServerPorts = {}) {
+  constructor(folder: string, ports: ServerPorts = {}, options: { mongodbInMemory?: boolean } = {}) {
     this.kafka = new KafkaServer({ folder: join(folder, 'kafka'), port: ports.kafka })
     this.questdb = new QuestdbServer({ folder: join(folder, 'questdb'), httpPort: ports.questdbHttp, pgPort: ports.questdbPg })
-    this.mongodb = new MongodbServer({ folder: join(folder, 'mongodb'), port: ports.mongodb })
+    this.mongodb = new MongodbServer({ folder: join(folder, 'mongodb'), port: ports.mongodb, inMemory: options.mongodbInMemory })
   }
 
   async start(): Promise<void> {

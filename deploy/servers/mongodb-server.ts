@@ -8,18 +8,23 @@ import type { LocalServer } from './local-server.ts'
 import { freePort, ServerProcess } from './server-process.ts'
 
 const HEAP = '-Xmx512m'
+/** Documents that are not read back from a file for every search: it has no secondary indexes, so a search reads the whole collection. */
+const HEAP_IN_MEMORY = '-Xmx1g'
 const LAUNCHER = join(ROOT, 'deploy', 'servers', 'MongoServer.java')
 
 /** A server of MongoDB's wire protocol that keeps its documents in H2: a stand-in where MongoDB itself cannot run. No SCRAM, no TLS. */
 export class MongodbServer implements LocalServer {
   readonly name = 'mongodb stand-in'
   readonly #folder: string
+  readonly #inMemory: boolean
   #port: number
   #process: ServerProcess | undefined
   #starts = 0
 
-  constructor(options: { folder: string; port?: number | undefined }) {
+  /** `inMemory`: for measurements, nothing survives a stop. */
+  constructor(options: { folder: string; port?: number | undefined; inMemory?: boolean | undefined }) {
     this.#folder = options.folder
+    this.#inMemory = options.inMemory ?? false
     this.#port = options.port ?? 0
   }
 
@@ -34,7 +39,9 @@ export class MongodbServer implements LocalServer {
   async start(): Promise<void> {
     this.#port = this.#port === 0 ? await freePort() : this.#port
     mkdirSync(this.#folder, { recursive: true })
-    const args = [HEAP, '-cp', `${serverJars()}/*`, LAUNCHER, String(this.#port), join(this.#folder, 'documents.mv')]
+    const file = this.#inMemory ? [] : [join(this.#folder, 'documents.mv')]
+    const heap = this.#inMemory ? HEAP_IN_MEMORY : HEAP
+    const args = [heap, '-cp', `${serverJars()}/*`, LAUNCHER, String(this.#port), ...file]
     const server = new ServerProcess({
       name: this.name,
       command: 'java',

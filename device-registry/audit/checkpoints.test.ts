@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
+import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { silentLogger } from '../../kernel/log.ts'
 import { CHECKPOINT_FILE, Checkpoints } from './checkpoints.ts'
 import { openAuditCollections } from './documents.ts'
-import { STATEMENT_KEY_FILE, STATEMENT_PUBLIC_FILE, StatementKey } from './statement-key.ts'
+import { STATEMENT_KEY_FILE } from '../../contracts/key-sealer.ts'
+import { STATEMENT_PUBLIC_FILE, StatementKey } from './statement-key.ts'
 import { act, openWorld, TENANT, verified } from './testing/audit-world.ts'
 
 const DAY_MS = 86_400_000
@@ -112,4 +114,32 @@ test('the key is made once, is for nobody else to read, and damage is said and o
   const damaged = new StatementKey({ dataDirectory: world.folder, documents: world.documents, clock: world.clock })
   await assert.rejects(damaged.start(), { code: 'STORE_CORRUPT' })
   assert.equal(await readFile(path, 'utf8'), 'damaged')
+})
+
+test('the key is sealed where there is a sealer, one of before is sealed at the next start, and what does not open is said', async (t) => {
+  const world = await openWorld(t)
+  const path = join(world.folder, STATEMENT_KEY_FILE)
+  const passphrase = 'for tests'
+  const keySealer = {
+    seal: (key: KeyObject) =>
+      Promise.resolve(key.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: keySealer.passphrase }) as string),
+    isSealed: (pem: string) => pem.includes('ENCRYPTED'),
+    open: (pem: string) => Promise.resolve(createPrivateKey({ key: pem, passphrase: keySealer.passphrase })),
+    passphrase,
+  }
+  const start = async (): Promise<StatementKey> => {
+    const key = new StatementKey({ dataDirectory: world.folder, documents: world.documents, clock: world.clock, keySealer })
+    await key.start()
+    return key
+  }
+  assert.match(await readFile(path, 'utf8'), /BEGIN PRIVATE KEY/)
+  const [before] = await world.key.publicKeys()
+  assert.deepEqual((await (await start()).publicKeys())[0], before)
+  assert.match(await readFile(path, 'utf8'), /BEGIN ENCRYPTED PRIVATE KEY/)
+  assert.equal((await stat(path)).mode & 0o777, 0o600)
+  assert.deepEqual((await (await start()).publicKeys())[0], before)
+  const sealed = await readFile(path, 'utf8')
+  keySealer.passphrase = 'another'
+  await assert.rejects(start())
+  assert.equal(await readFile(path, 'utf8'), sealed)
 })

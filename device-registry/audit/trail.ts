@@ -12,6 +12,7 @@ import type { Collection, Documents } from '../../storage/documents/documents.ts
 import { exportRecords, listEntries, type AuditQuery, type ExportedRecord } from './audit-query.ts'
 import { ChainWriter } from './chain-writer.ts'
 import { auditConfig, type AuditConfig } from './config.ts'
+import { Intents } from './intents.ts'
 import { openAuditCollections, openKeys, type AuditCollections, type StoredCheckpoint, type StoredKey } from './documents.ts'
 import { looseEntry } from './plain-act.ts'
 import { publishedKeys } from './statement-key.ts'
@@ -22,6 +23,8 @@ export interface TrailOptions {
   random: Random
   log: Logger
   metrics: Metrics
+  /** Of this data folder, the same after every start; default none: then what it begins is taken up by whoever has none. */
+  processId?: string
   auditConfig?: AuditConfig
 }
 
@@ -32,6 +35,7 @@ export class Trail implements Service, AuditTrail {
   readonly name = 'audit-trail'
   readonly #options: TrailOptions
   readonly #config: AuditConfig
+  readonly #intents: Intents
   readonly #writers = new Map<string, ChainWriter>()
   readonly #entriesTotal: Counter<'outcome'>
   readonly #failedTotal: Counter
@@ -41,6 +45,7 @@ export class Trail implements Service, AuditTrail {
   constructor(options: TrailOptions) {
     this.#options = options
     this.#config = options.auditConfig ?? auditConfig()
+    this.#intents = new Intents({ ...options, processId: options.processId ?? '' })
     this.#entriesTotal = options.metrics.counter(
       'registry_audit_entries_total',
       'Entries added to the audit trail, by outcome of the act.',
@@ -68,6 +73,7 @@ export class Trail implements Service, AuditTrail {
   /** What waits becomes durable first. */
   async stop(): Promise<void> {
     await Promise.all(Array.from(this.#writers.values(), (writer) => writer.drain()))
+    await this.#intents.stop()
     this.#writers.clear()
     this.#opening = undefined
     this.#opened = undefined
@@ -86,6 +92,16 @@ export class Trail implements Service, AuditTrail {
     auditScope.getStore()?.recorded.add(nounOf(entry.action))
     this.#entriesTotal.inc({ outcome: entry.outcome })
     log.debug({ audit: entry.action, tenant: entry.tenant, subject: entry.subject, actor: entry.actor, outcome: entry.outcome }, 'audited')
+  }
+
+  /** See AuditTrail. */
+  begin(act: AuditedAct): Promise<() => void> {
+    return this.#intents.begin(act)
+  }
+
+  /** Records what this process had begun and not ended when it was cut off: before it begins anything new. */
+  settle(): Promise<void> {
+    return this.#intents.settle((entry) => this.#writer(entry.tenant).append(entry))
   }
 
   /** Newest first; `next` is `before` of the next page. */

@@ -30,8 +30,10 @@ export interface Stores {
   stopAtEnd: (service: Service) => void
 }
 
-export async function openStores(t: TestContext, folder?: string): Promise<Stores> {
-  const directory = folder ?? (await temporaryFolder(t))
+export async function openStores(t: TestContext): Promise<Stores>
+export async function openStores(t: Pick<TestContext, 'after'>, folder: string): Promise<Stores>
+export async function openStores(t: Pick<TestContext, 'after'>, folder?: string): Promise<Stores> {
+  const directory = folder ?? (await temporaryFolder(t as TestContext))
   const documents = documentsIn(join(directory, 'documents'))
   await documents.start()
   const opened = await openTemporaryLog({ directory: join(directory, 'log') })

@@ -83,7 +83,7 @@ export class Road {
   async start(): Promise<void> {
     for (const store of [this.eventLog, this.documents, this.series]) await store.start()
     await this.eventLog.ensureTopics(
-      ['readings', 'rejected', 'windows', 'late', 'readings.dlq', 'rejected.dlq'].map((topic) => ({
+      ['readings', 'rejected', 'windows', 'late', 'anomalies', 'readings.dlq', 'rejected.dlq'].map((topic) => ({
         topic,
         partitions: this.partitions,
         retentionBytes: 0,
@@ -97,6 +97,7 @@ export class Road {
       series?: SeriesStore
       config?: Partial<ProcessingConfig>
       metrics?: Metrics
+      operators?: readonly ReadingOperator<unknown>[]
       onConsumer?: (consumer: Consumer) => void
     } = {},
   ): ReadingsWorker {
@@ -121,7 +122,7 @@ export class Road {
       eventLog,
       documents: options.documents ?? this.documents,
       series: options.series ?? this.series,
-      operators: [counter],
+      operators: options.operators ?? [counter],
     })
   }
   async append(readings: readonly Partial<Reading>[]): Promise<void> {
@@ -168,8 +169,11 @@ export class Road {
   }
 }
 
+/** Only ends a wait in vain: machines are slow and shared. */
+const WAIT_MAX_MS = 60_000
+
 export async function until(condition: () => Promise<boolean>, what: string): Promise<void> {
-  const deadlineMs = systemClock.monotonicMs() + 20_000
+  const deadlineMs = systemClock.monotonicMs() + WAIT_MAX_MS
   while (!(await condition())) {
     assert.ok(systemClock.monotonicMs() < deadlineMs, `waited in vain for ${what}`)
     await wait(10)

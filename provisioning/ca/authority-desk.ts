@@ -1,3 +1,5 @@
+import type { AuditTrail } from '../../contracts/audit.ts'
+import { DEFAULT_TENANT } from '../../contracts/device.ts'
 import { ConflictError, describeError, FleetpulseError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import type { Service } from '../../kernel/service.ts'
@@ -8,11 +10,13 @@ import type { ProvisioningConfig } from '../config.ts'
 import { AuthorityChanges } from './authority-changes.ts'
 import { openOrders, type AuthorityOrder, type AuthorityOutcome, type PlacedOrder } from './authority-orders.ts'
 import type { CertificateAuthority } from './authority.ts'
+import { dueForSuccessor } from './issuing-renewal.ts'
 
 export interface AuthorityDeskOptions {
   documents: Documents
   authority: CertificateAuthority
   certificates: Certificates
+  auditTrail?: AuditTrail
   config: ProvisioningConfig
   clock: Clock
   log: Logger
@@ -27,7 +31,9 @@ export class AuthorityDesk implements Service {
   readonly #options: AuthorityDeskOptions
   readonly #changes: AuthorityChanges
   #timer: Timer | undefined
+  #rollTimer: Timer | undefined
   #looking: Promise<void> = Promise.resolve()
+  #rolling: Promise<void> = Promise.resolve()
 
   constructor(options: AuthorityDeskOptions) {
     this.#options = options
@@ -47,12 +53,36 @@ export class AuthorityDesk implements Service {
     }
     const onError = (error: unknown): void => log.error({ error: describeError(error) }, 'orders for the CAs wait')
     this.#timer = every(clock, config.signingPollMs, () => (this.#looking = this.#look(orders)), onError)
+    const onRollError = (error: unknown): void =>
+      log.error({ error: describeError(error) }, 'no successor could be made for an issuing CA that nears its end; trying again')
+    const roll = (): Promise<void> => (this.#rolling = this.#rollIfDue())
+    this.#rollTimer = every(clock, config.serverCheckIntervalMs, roll, onRollError)
+    await roll().catch(onRollError)
   }
 
   async stop(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined
-    await Promise.allSettled([this.#looking])
+    this.#rollTimer?.cancel()
+    this.#rollTimer = undefined
+    await Promise.allSettled([this.#looking, this.#rolling])
+  }
+
+  /** A successor in time, by itself; audited before it is made. */
+  async #rollIfDue(): Promise<void> {
+    const { authority, auditTrail, clock, config, log } = this.#options
+    const ending = dueForSuccessor(authority, config, clock.nowMs())
+    if (ending === undefined) return
+    const endsAt = new Date(ending.notAfterMs).toISOString()
+    await auditTrail?.record({
+      tenant: DEFAULT_TENANT,
+      actor: 'system',
+      action: 'certificate.authority-roll',
+      subject: { kind: 'authority', id: ending.id },
+      why: `it ends on ${endsAt}`,
+    })
+    const { id, issuesFromMs } = await this.#changes.roll()
+    log.info({ id, issuesFromMs, successorOf: ending.id, endsAt }, 'a successor was made for an issuing CA that nears its end')
   }
 
   async #look(orders: Collection<PlacedOrder>): Promise<void> {

@@ -1,12 +1,16 @@
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFile, rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { STATEMENT_KEY_FILE } from '../../contracts/key-sealer.ts'
 import { InvalidInputError, StoreError } from '../../kernel/errors.ts'
+import { writeFileAtomically } from '../../kernel/files.ts'
 import type { Logger } from '../../kernel/log.ts'
 import { Secret } from '../../kernel/secret.ts'
 import type { ProvisioningConfig } from '../config.ts'
+import { decryptKey, encryptKey } from './keys/encrypted-key.ts'
 import { FileKeyStore } from './keys/file-key-store.ts'
 import { findPassphrase, PASSPHRASE_FILE, type Passphrase } from './keys/passphrase.ts'
-import { toStoreError } from './pki-errors.ts'
+import { PKI_FILES } from './make-pki.ts'
+import { codeOf, toStoreError } from './pki-errors.ts'
 import { readRegister } from './register.ts'
 
 export interface PassphraseChange {
@@ -19,7 +23,7 @@ export interface PassphraseChange {
 }
 
 /**
- * Encrypts every CA key of a stopped platform anew; answers their names. Cut short and run again it goes on: a key that opens with the new
+ * Encrypts every CA key of a stopped platform anew, the key of statements and that of its listeners; answers their names. Cut short and run again it goes on: a key that opens with the new
  * passphrase is done. Throws StoreError when a key opens with neither, InvalidInputError when there is no other passphrase.
  */
 export async function changePassphrase({ dataDir, config, oldPassphrase, log }: PassphraseChange): Promise<string[]> {
@@ -46,11 +50,39 @@ export async function changePassphrase({ dataDir, config, oldPassphrase, log }: 
       await opened.reencrypt(name, after)
       changed.push(name)
     }
+    for (const path of [join(dataDir, STATEMENT_KEY_FILE), join(folder, PKI_FILES.server)]) {
+      if (await reencryptIn(path, before, after)) changed.push(basename(path))
+    }
     // It opens nothing any more.
     if (after.source !== join(dataDir, PASSPHRASE_FILE)) await rm(join(dataDir, PASSPHRASE_FILE), { force: true })
     return changed
   } catch (error) {
     throw error instanceof InvalidInputError ? error : toStoreError(error, folder)
+  }
+}
+
+/** The key of a file that may hold a certificate behind it; false when it is not there, not encrypted, or done already. */
+async function reencryptIn(path: string, before: Passphrase, after: Passphrase): Promise<boolean> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false
+    throw error
+  }
+  const [sealed] = /^-----BEGIN ENCRYPTED PRIVATE KEY-----[^]*?-----END ENCRYPTED PRIVATE KEY-----\n/.exec(text) ?? []
+  if (sealed === undefined || isOpenedBy(sealed, after)) return false
+  const key = decryptKey(sealed, before.secret.reveal())
+  await writeFileAtomically(path, (await encryptKey(key, after.secret.reveal(), after.iterations)) + text.slice(sealed.length), 0o600)
+  return true
+}
+
+function isOpenedBy(pem: string, { secret }: Passphrase): boolean {
+  try {
+    decryptKey(pem, secret.reveal())
+    return true
+  } catch {
+    return false
   }
 }
 

@@ -5,13 +5,16 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { StoreError } from '../../kernel/errors.ts'
 import { silentLogger } from '../../kernel/log.ts'
+import { Metrics } from '../../kernel/metrics.ts'
 import { systemClock } from '../../kernel/time.ts'
 import type { ProvisioningConfig } from '../config.ts'
 import { temporaryFolder, testConfig } from '../testing/station.ts'
 import { CertificateAuthority } from './authority.ts'
 import { newPrivateKeyPem } from './ca-key.ts'
 import { changePassphrase } from './change-passphrase.ts'
+import { PassphraseSealer } from './keys/passphrase-sealer.ts'
 import { publicKeyOf } from './make-pki.ts'
+import { ServerCertificate } from './server-certificate.ts'
 
 const folders: string[] = []
 after(async () => {
@@ -125,6 +128,36 @@ test('a root key that was carried away makes the root an offline one; issuing go
   await worksAs(authority, before.current.keyId)
 })
 
+test('the key of our listeners is encrypted in its file; one of before is encrypted at the next start; another passphrase does not open it', async () => {
+  const dataDir = await newFolder()
+  const authority = await open(dataDir)
+  const serve = async (caPassphrase = ''): Promise<ServerCertificate> => {
+    const config = testConfig({ caPassphrase })
+    const keySealer = new PassphraseSealer({ config, dataDir })
+    const certificate = new ServerCertificate({
+      ...{ authority, config, keySealer, clock: systemClock, log: silentLogger, metrics: new Metrics() },
+    })
+    await certificate.start()
+    await certificate.stop()
+    return certificate
+  }
+  await serve()
+  const sealed = await keyOf(dataDir, 'server.pem')
+  assert.match(sealed, /^-----BEGIN ENCRYPTED PRIVATE KEY[^]*-----BEGIN CERTIFICATE/)
+  await serve()
+  assert.equal(await keyOf(dataDir, 'server.pem'), sealed)
+  const passphrase = (await readFile(join(dataDir, 'ca-passphrase'), 'utf8')).trim()
+  const plain = createPrivateKey({ key: sealed, passphrase }).export({ format: 'pem', type: 'pkcs8' })
+  const path = join(dataDir, 'pki/server.pem')
+  await writeFile(path, String(plain) + sealed.slice(sealed.indexOf('-----BEGIN CERTIFICATE')))
+  await serve()
+  const again = await keyOf(dataDir, 'server.pem')
+  assert.match(again, /^-----BEGIN ENCRYPTED PRIVATE KEY/)
+  assert.equal(again.split('-----BEGIN CERTIFICATE')[1], sealed.split('-----BEGIN CERTIFICATE')[1], 'the same certificate')
+  await assert.rejects(serve('another'), { code: 'STORE_UNUSABLE' })
+  assert.equal(await keyOf(dataDir, 'server.pem'), again)
+})
+
 test('a damaged register is named, and nothing is overwritten', async () => {
   const dataDir = await newFolder()
   await open(dataDir)
@@ -147,9 +180,14 @@ test('the passphrase is changed while nothing runs: from the own file to one tha
   const keyId = (await open(dataDir)).current.keyId
   const change = (oldPassphrase: string, caPassphrase: string): Promise<string[]> =>
     changePassphrase({ dataDir, oldPassphrase, config: testConfig({ caPassphrase }), log: silentLogger })
+  // The key of statements is opened by another station; here it is any key beside them.
+  const own = new PassphraseSealer({ config: testConfig(), dataDir })
+  await writeFile(join(dataDir, 'statement-key.pem'), await own.seal(createPrivateKey(await newPrivateKeyPem())))
   await assert.rejects(change('', ''), /the new passphrase is the old one/)
-  assert.deepEqual(await change('', 'first'), ['root', 'issuing'])
-  assert.deepEqual(await readdir(dataDir), ['pki'])
+  assert.deepEqual(await change('', 'first'), ['root', 'issuing', 'statement-key.pem'])
+  assert.deepEqual((await readdir(dataDir)).sort(), ['pki', 'statement-key.pem'])
+  const other = new PassphraseSealer({ config: testConfig({ caPassphrase: 'first' }), dataDir })
+  await other.open(await readFile(join(dataDir, 'statement-key.pem'), 'utf8'), 'it')
   await worksAs(await open(dataDir, { caPassphrase: 'first' }), keyId)
   await assert.rejects(change('wrong', 'second'), /from FLEETPULSE_CA_OLD_PASSPHRASE does not open/)
   // Cut short after one of the two keys.

@@ -9,7 +9,8 @@ import type { Logger } from '../../kernel/log.ts'
 import type { Metrics } from '../../kernel/metrics.ts'
 import type { Service } from '../../kernel/service.ts'
 import { every, type Clock, type Timer } from '../../kernel/time.ts'
-import type { TlsMaterial } from '../../kernel/tls.ts'
+import type { KeySealer } from '../../contracts/key-sealer.ts'
+import type { Staple, TlsMaterial } from '../../kernel/tls.ts'
 import { newPrivateKeyPem } from './ca-key.ts'
 import type { ProvisioningConfig } from '../config.ts'
 import { publicKeyOf } from './make-pki.ts'
@@ -18,6 +19,8 @@ import { x509 } from './x509.ts'
 
 export interface ServerCertificateOptions {
   authority: ServerSigner
+  /** Without one the key lies unencrypted in its file. */
+  keySealer?: KeySealer
   config: ProvisioningConfig
   clock: Clock
   log: Logger
@@ -45,6 +48,7 @@ export class ServerCertificate implements Service {
   readonly #expiry: Gauge
   readonly #listeners = new Set<(material: TlsMaterial) => void>()
   #held: Held | undefined
+  #stapled: { serial: string; staple: Staple } | undefined
   #timer: Timer | undefined
   #unsubscribe: (() => void) | undefined
   #checking: Promise<void> = Promise.resolve()
@@ -77,15 +81,34 @@ export class ServerCertificate implements Service {
     this.#unsubscribe?.()
     await Promise.allSettled([this.#checking])
     this.#held = undefined
+    this.#stapled = undefined
   }
 
   /** What listeners present and trust now. */
   get material(): TlsMaterial {
     if (this.#held === undefined) throw new InternalError('the server certificate is used before its start or after its stop')
-    return this.#held.material
+    return this.staple === undefined ? this.#held.material : { ...this.#held.material, staple: this.staple }
   }
 
-  /** Calls back with each renewed certificate; returns the way to stop listening. */
+  /** The certificate itself. */
+  get leaf(): X509Certificate {
+    if (this.#held === undefined) throw new InternalError('the server certificate is used before its start or after its stop')
+    return this.#held.leaf
+  }
+
+  /** What listeners staple now. */
+  get staple(): Staple | undefined {
+    return this.#stapled?.serial === this.#held?.leaf.serialNumber ? this.#stapled?.staple : undefined
+  }
+
+  /** A new OCSP answer about the certificate with this serial, or none any more; nothing happens when it was renewed meanwhile. */
+  takeStaple(serial: string, staple: Staple | null): void {
+    if (this.#held?.leaf.serialNumber !== serial) return
+    this.#stapled = staple === null ? undefined : { serial, staple }
+    this.#tell()
+  }
+
+  /** Calls back with each renewed certificate, and each new staple; returns the way to stop listening. */
   onServerCertificate(listener: (material: TlsMaterial) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -106,6 +129,10 @@ export class ServerCertificate implements Service {
     if (this.#isDue(held)) await this.#renew()
     else this.#take(this.#assemble(held.keyPem, held.leaf, held.issuer))
     if (sameMaterial(held.material, this.material)) return
+    this.#tell()
+  }
+
+  #tell(): void {
     for (const listener of this.#listeners) {
       try {
         listener(this.material)
@@ -120,7 +147,7 @@ export class ServerCertificate implements Service {
     const keyPem = await newPrivateKeyPem()
     const signed = await authority.signServer(this.#names(), publicKeyOf(keyPem))
     const { folder, name } = authority.serverFile
-    await writeFileAtomically(join(folder, name), keyPem + signed.pem)
+    await this.#write(join(folder, name), keyPem, signed.pem)
     const leaf = new X509Certificate(signed.der)
     const issuer = this.#issuerOf(leaf)
     if (issuer === undefined) throw new InternalError('a server certificate was signed by a CA that is not known')
@@ -143,24 +170,40 @@ export class ServerCertificate implements Service {
     return this.#parse(text, join(folder, name))
   }
 
-  #parse(text: string, path: string): Held {
+  async #write(path: string, keyPem: string, certificatePem: string): Promise<void> {
+    const { keySealer } = this.#options
+    await writeFileAtomically(path, (keySealer === undefined ? keyPem : await keySealer.seal(createPrivateKey(keyPem))) + certificatePem)
+  }
+
+  /** The key in the clear; a file of before keys were encrypted is written anew. */
+  async #keyOf(text: string, path: string): Promise<string> {
+    const { keySealer } = this.#options
+    const at = text.indexOf('-----BEGIN CERTIFICATE-----')
+    const pem = at < 0 ? text : text.slice(0, at)
+    if (keySealer?.isSealed(pem) === true) return (await keySealer.open(pem, path)).export({ type: 'pkcs8', format: 'pem' }) as string
+    if (keySealer !== undefined && isKey(pem)) await this.#write(path, pem, text.slice(pem.length))
+    return pem
+  }
+
+  async #parse(text: string, path: string): Promise<Held> {
     const damaged = (problem: string, cause?: unknown): StoreError =>
       new StoreError('STORE_CORRUPT', `The server certificate ${path} ${problem}.`, {
         remedy: 'Nothing was changed. Restore the file from a backup, or move it away and start again: a new one is issued.',
         ...(cause === undefined ? {} : { cause }),
       })
+    const keyPem = await this.#keyOf(text, path)
     let leaf: X509Certificate
     let belongs: boolean
     try {
       leaf = new X509Certificate(/-----BEGIN CERTIFICATE-----[^]*$/.exec(text)?.[0] ?? '')
-      belongs = leaf.checkPrivateKey(createPrivateKey(text))
+      belongs = leaf.checkPrivateKey(createPrivateKey(keyPem))
     } catch (error) {
       throw damaged('does not hold a readable private key and certificate', error)
     }
     if (!belongs) throw damaged('holds a private key that does not belong to its certificate')
     const issuer = this.#issuerOf(leaf)
     if (issuer === undefined) throw damaged('was not signed by the issuing CA beside it')
-    return this.#assemble(text.slice(0, text.indexOf('-----BEGIN CERTIFICATE-----')), leaf, issuer)
+    return this.#assemble(keyPem, leaf, issuer)
   }
 
   /** Key id of the CA of ours that signed it. */
@@ -209,6 +252,15 @@ export class ServerCertificate implements Service {
     const [first, ...rest] = LOCAL_NAMES
     const configured = this.#options.config.serverNames.map((name) => name.toLowerCase())
     return [...new Set([...configured, first, ...rest])] as [string, ...string[]]
+  }
+}
+
+function isKey(pem: string): boolean {
+  try {
+    createPrivateKey(pem)
+    return true
+  } catch {
+    return false
   }
 }
 

@@ -78,7 +78,7 @@ test('a claim certificate names no device, to any reader of names, and is on rec
   assert.equal(leaf.subjectAltName, `URI:urn:fleetpulse-claim:default:${credential.claim}`)
   assert.equal(isDeviceId(record.device), false)
   const reading = station.trust.read(leaf.toLegacyObject())
-  assert.deepEqual(reading, { status: 'read', credential })
+  assert.deepEqual(reading, { status: 'read', credential: { ...credential, issuer: record.issuer } })
 })
 
 test('200 devices at once through a claim for 25: 25 come in, and the count says so', async () => {

@@ -4,10 +4,15 @@ import { DEVICE_ID_PATTERN } from '../../contracts/device.ts'
 import type { ConfigFault } from '../../kernel/errors.ts'
 
 /** Keys that a device, or serverkeygen for it, may use. */
-export const KEY_TYPES = ['P-256', 'P-384', 'RSA-2048', 'RSA-3072', 'RSA-4096'] as const
-export type KeyType = (typeof KEY_TYPES)[number]
-
-const KeyTypeSchema = Type.Union(KEY_TYPES.map((name) => Type.Literal(name)))
+const KEY_TYPES = [
+  Type.Literal('P-256'),
+  Type.Literal('P-384'),
+  Type.Literal('RSA-2048'),
+  Type.Literal('RSA-3072'),
+  Type.Literal('RSA-4096'),
+] as const
+const KeyTypeSchema = Type.Union([...KEY_TYPES])
+export type KeyType = Static<typeof KeyTypeSchema>
 
 /** How devices come in: the hook that is asked first, claims, factory CAs, and what EST offers. */
 export const EnrolmentConfigSchema = Type.Object(
@@ -59,7 +64,7 @@ export const EnrolmentConfigSchema = Type.Object(
       description:
         'Device types for which EST serverkeygen makes the private key here and sends it to the device (* is every type). Empty, the default: keys never leave devices.',
     }),
-    serverKeygenKey: Type.Union(KeyTypeSchema.anyOf, { default: 'P-256', description: 'Kind of key that serverkeygen makes.' }),
+    serverKeygenKey: Type.Union([...KEY_TYPES], { default: 'P-256', description: 'Kind of key that serverkeygen makes.' }),
     csrKeys: Type.Record(
       Type.String({ pattern: `^(\\*|${DEVICE_ID_PATTERN.slice(1, -1)})$` }),
       Type.Array(KeyTypeSchema, { minItems: 1 }),

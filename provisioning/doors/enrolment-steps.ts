@@ -11,7 +11,6 @@ import type { Certificates, StoredCertificate } from '../certificates.ts'
 import type { ProvisioningConfig } from '../config.ts'
 import type { EnrolmentConfig } from './config.ts'
 import type { EnrolmentHook } from './hook.ts'
-import { issueCertificate } from './issue-certificate.ts'
 import { makeKey, type KeyRefusal } from './key-source.ts'
 import { RefusalBook } from './refusal-book.ts'
 
@@ -123,7 +122,11 @@ export class EnrolmentSteps {
     const { tenant, device, door, via, replaces } = applicant
     const made = publicKey === null ? await makeKey(enrolmentConfig.serverKeygenKey) : undefined
     const request = { tenant, device, publicKey: publicKey ?? (made?.publicKey as Buffer) }
-    const certificate = await issueCertificate(this.#options, request, door, {
+    const signed = await this.#options.authority.signDevice(request)
+    // Before it is on record and leaves: a crash may leave an entry of a certificate that nobody got, never one without an entry.
+    const issuing = { serial: signed.serial, notAfter: signed.notAfterMs }
+    await this.#audit('certificate.issue', applicant, issuing, { keyMadeBy: made === undefined ? 'device' : 'server' })
+    const certificate = await certificates.record(signed, request, door, {
       ...(via === undefined ? {} : { via }),
       ...(replaces === undefined ? {} : { replaces }),
     })
@@ -133,7 +136,6 @@ export class EnrolmentSteps {
       await certificates.revoke(tenant, certificate.serial, 'cessationOfOperation')
       return this.refuse(applicant, 'device-refused', `the device may not enrol: ${provisioning.reason}`)
     }
-    await this.#audit('certificate.issue', applicant, certificate, { keyMadeBy: made === undefined ? 'device' : 'server' })
     return { status: 'issued', certificate, ...(made === undefined ? {} : { privateKey: made.privateKey }) }
   }
 
@@ -158,7 +160,12 @@ export class EnrolmentSteps {
     return { status: 'refused', reason, detail }
   }
 
-  async #audit(action: string, applicant: Applicant, certificate: StoredCertificate, more: object): Promise<void> {
+  async #audit(
+    action: string,
+    applicant: Applicant,
+    certificate: Pick<StoredCertificate, 'serial' | 'notAfter'>,
+    more: object,
+  ): Promise<void> {
     const { tenant, device, door, credential, origin } = applicant
     await this.#options.auditTrail?.record({
       tenant,

@@ -132,6 +132,13 @@ export class EnrolmentTokens implements Service {
     return result.status === 'written'
   }
 
+  /** Removes every token of a device; resolves with how many could still have been used. */
+  async withdraw(tenant: string, device: string): Promise<number> {
+    const usable = await this.#opened().count({ tenant, device, usedAt: null, expiresAt: { $gt: this.#options.clock.nowMs() } })
+    this.#stored -= await this.#opened().deleteMany({ tenant, device })
+    return usable
+  }
+
   /** Removes expired tokens, used or not. */
   async sweep(): Promise<void> {
     const removed = await this.#opened().deleteMany({ expiresAt: { $lte: this.#options.clock.nowMs() } })

@@ -25,6 +25,8 @@ export type EnrolmentOutcome = Issued | Refusal | Pending
 /** A verified client certificate: chain, purpose and time were checked by TLS, revocation is checked here. */
 export interface CertificateCredential extends DeviceIdentity {
   serial: string
+  /** Key id of the CA that signed it, where it is one of ours. */
+  issuer?: string
 }
 
 /** How a request came. */
@@ -144,10 +146,12 @@ export class Enrolment implements Service {
     tenant,
     device,
     serial,
+    issuer,
   }: CertificateCredential): Promise<{ status: 'good'; via?: string } | { status: 'refused'; detail: string }> {
     try {
       const record = await this.#options.certificates.get(tenant, serial)
-      if (record.device !== device) return { status: 'refused', detail: 'the certificate is not on record for this device' }
+      if (record.device !== device || (issuer !== undefined && record.issuer !== issuer))
+        return { status: 'refused', detail: 'the certificate is not on record for this device' }
       if (record.state === 'revoked') return { status: 'refused', detail: 'the certificate is revoked' }
       return { status: 'good', ...(record.via === undefined ? {} : { via: record.via }) }
     } catch (error) {

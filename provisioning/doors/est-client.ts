@@ -23,11 +23,12 @@ const ANSWER_BYTES_MAX = 262_144
 export class EstClient {
   readonly #origin: string
   readonly #agent: Agent
-  #authorities: X509Certificate[] = []
+  #authorities: X509Certificate[]
 
   constructor(options: EstClientOptions) {
     const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
     this.#origin = options.origin
+    this.#authorities = certificatesIn(options.caPem)
     this.#agent = new Agent({
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
@@ -63,7 +64,7 @@ export class EstClient {
   async #bundle([leafPem]: string[]): Promise<Omit<DeviceBundle, 'keyPem'>> {
     if (leafPem === undefined) throw new EnvironmentError('EST_ANSWER_INVALID', 'The EST server answered no certificate.')
     const leaf = new X509Certificate(leafPem)
-    // One client may enrol a whole fleet: CA certificates are asked for again only when they do not fit.
+    // What is trusted may hold the issuer, and one client may enrol a whole fleet: CA certificates are asked for only when they do not fit.
     let issuer = this.#authorities.find((authority) => isIssuer(authority, leaf))
     if (issuer === undefined) {
       this.#authorities = (await this.caCertificates()).map((pem) => new X509Certificate(pem))
@@ -113,6 +114,10 @@ export class EstClient {
       })
     }
   }
+}
+
+function certificatesIn(pem: string): X509Certificate[] {
+  return (pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []).map((block) => new X509Certificate(block))
 }
 
 function isIssuer(authority: X509Certificate, leaf: X509Certificate): boolean {

@@ -70,8 +70,9 @@ class EstDoor {
     const basic = readBasic(request.headers.authorization)
     const client = basic === undefined ? clientOf(request) : undefined
     if (basic === undefined && client?.status !== 'verified') {
-      const asked = 'this needs HTTP Basic with device id and enrolment token, or a client certificate'
-      return askForBasic(reply, client?.status === 'refused' ? client.reason : asked)
+      if (client?.status === 'refused') return askForBasic(reply, client.reason)
+      // Nothing was shown: a bare challenge. BouncyCastle's client asks without its credentials first, and fails on a challenge with a body.
+      return request.headers.authorization === undefined ? challenge(reply).code(401).send() : askForBasic(reply, 'this needs HTTP Basic')
     }
     const csr = csrOf(request)
     if (csr.status === 'refused') return sendText(reply, csr.code, csr.detail)
@@ -137,7 +138,11 @@ function csrOf(request: EstRequest) {
 
 /** RFC 7030 §3.2.3: 401 when HTTP authentication can make it succeed. */
 function askForBasic(reply: EstReply, detail: string): EstReply {
-  return sendText(reply.header('www-authenticate', 'Basic realm="fleetpulse enrolment", charset="UTF-8"'), 401, detail)
+  return sendText(challenge(reply), 401, detail)
+}
+
+function challenge(reply: EstReply): EstReply {
+  return reply.header('www-authenticate', 'Basic realm="fleetpulse enrolment: device id and token", charset="UTF-8"')
 }
 
 /** RFC 7030 §4.2.3: not decided yet. */

@@ -1,11 +1,13 @@
 import type { TLSSocket } from 'node:tls'
+import { isSameCertificate } from '../../contracts/certificate.ts'
 import type { Credential } from '../../contracts/credential.ts'
+import type { Expelled } from '../../contracts/registry-view.ts'
 
+type ExpelledCertificate = Pick<Expelled, 'tenant' | 'device' | 'serial' | 'issuer'>
 type DeviceHolder = Exclude<Credential, { kind: 'claim' }>
 
 interface Connection {
   socket: TLSSocket
-  serial: string
   credential: DeviceHolder
 }
 
@@ -21,7 +23,7 @@ export class DeviceConnections {
 
   add(socket: TLSSocket, credential: DeviceHolder): void {
     const key = keyOf(credential.tenant, credential.device)
-    const connection = { socket, serial: credential.serial, credential }
+    const connection = { socket, credential }
     const connections = this.#byDevice.get(key) ?? new Set()
     connections.add(connection)
     this.#byDevice.set(key, connections)
@@ -45,10 +47,10 @@ export class DeviceConnections {
   }
 
   /** Ends the device's connections, or only those of one certificate; answers how many, and calls back as each has closed. */
-  expel(tenant: string, device: string, serial?: string, onClosed: () => void = () => {}): number {
+  expel({ tenant, device, serial, issuer }: ExpelledCertificate, onClosed: () => void = () => {}): number {
     let count = 0
     for (const connection of this.#byDevice.get(keyOf(tenant, device)) ?? []) {
-      if (serial !== undefined && connection.serial !== serial) continue
+      if (serial !== undefined && !isSameCertificate(connection.credential, { serial, issuer })) continue
       connection.socket.once('close', onClosed)
       connection.socket.destroy()
       count++

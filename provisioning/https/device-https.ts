@@ -3,7 +3,7 @@ import type { Server } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Counter, Histogram } from 'prom-client'
-import type { DoorAnswer, FactoryCredential, Trust } from '../../contracts/credential.ts'
+import { issuerOf, type DoorAnswer, type FactoryCredential, type Trust } from '../../contracts/credential.ts'
 import type { RegistryView } from '../../contracts/registry-view.ts'
 import type { UplinkSink } from '../../contracts/uplink.ts'
 import { ClientIssuers } from '../../kernel/client-issuers.ts'
@@ -12,7 +12,7 @@ import type { Logger } from '../../kernel/log.ts'
 import { REVOCATION_BUCKETS_S, type Metrics } from '../../kernel/metrics.ts'
 import type { Service } from '../../kernel/service.ts'
 import { sleep, type Clock } from '../../kernel/time.ts'
-import { TLS_INTERMEDIATE, type TlsMaterial } from '../../kernel/tls.ts'
+import { stapling, TLS_INTERMEDIATE, type TlsMaterial } from '../../kernel/tls.ts'
 import type { CertificateAuthority } from '../ca/authority.ts'
 import { readClientCertificate, type ClientCertificate } from './client-certificate.ts'
 import type { ProvisioningConfig } from '../config.ts'
@@ -80,23 +80,27 @@ export class DeviceHttps implements Service {
   async start(): Promise<void> {
     if (this.#app !== undefined) return
     const { config, registryView, serverCertificate, trust, log } = this.#options
-    this.#issuers = new ClientIssuers(serverCertificate.material)
-    const app = this.#build(serverCertificate.material)
+    const { material } = serverCertificate
+    this.#issuers = new ClientIssuers(material)
+    const app = this.#build(material)
+    const staple = stapling(app.server, material)
     await listenPlainly(app, config.httpsHost, config.httpsPort, 'FLEETPULSE_HTTPS_PORT')
     this.#app = app
     this.#unsubscribe = [
       // New handshakes get the new certificate, sessions under way keep theirs.
-      serverCertificate.onServerCertificate((material) => {
-        app.server.setSecureContext(secureContext(material, trust))
-        this.#issuers = new ClientIssuers(material)
+      serverCertificate.onServerCertificate((next) => {
+        app.server.setSecureContext(secureContext(next, trust))
+        this.#issuers = new ClientIssuers(next)
+        staple(next)
       }),
       trust.onChanged(() => {
         app.server.setSecureContext(secureContext(serverCertificate.material, trust))
         const count = this.#connections.expelLapsed((credential) => trust.lapse(credential) !== undefined)
         if (count > 0) log.info({ count }, 'HTTPS connections closed: what let them in was taken away')
       }),
-      registryView.onExpelled(({ tenant, device, serial, reason, at }) => {
-        const count = this.#connections.expel(tenant, device, serial, () => this.#closed(serial === undefined ? undefined : at))
+      registryView.onExpelled((expelled) => {
+        const { tenant, device, serial, reason, at } = expelled
+        const count = this.#connections.expel(expelled, () => this.#closed(serial === undefined ? undefined : at))
         if (count > 0) log.info({ tenant, device, serial, reason, count }, 'HTTPS connections closed')
       }),
     ]
@@ -149,7 +153,7 @@ export class DeviceHttps implements Service {
     if (client.status === 'verified') {
       this.#connections.add(socket, client.credential)
       const { tenant, device, serial } = client.credential
-      const admission = this.#options.registryView.admit(tenant, device, serial)
+      const admission = this.#options.registryView.admit(tenant, device, serial, issuerOf(client.credential))
       // It may still be answered, with a refusal that says why.
       if (admission.status === 'refused' && admission.reason === 'certificate-revoked') {
         const remoteAddress = socket.remoteAddress ?? ''

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Server } from 'node:https'
 import type { Counter } from 'prom-client'
 import { authorise } from '../../contracts/authorisation.ts'
-import type { DoorAnswer } from '../../contracts/credential.ts'
+import { issuerOf, type DoorAnswer } from '../../contracts/credential.ts'
 import type { RegistryView } from '../../contracts/registry-view.ts'
 import type { ReadingOutcome, UplinkSink } from '../../contracts/uplink.ts'
 import { AccessError, EnvironmentError, InvalidInputError, LimitError } from '../../kernel/errors.ts'
@@ -142,7 +142,7 @@ class TelemetryDoor {
       )
     }
     const { tenant, device, serial } = client.credential
-    const admission = this.#options.registryView.admit(tenant, device, serial)
+    const admission = this.#options.registryView.admit(tenant, device, serial, issuerOf(client.credential))
     if (admission.status === 'refused') throw new AccessError('FORBIDDEN', `The device is refused: ${admission.reason}.`)
     const principal = { kind: 'device', id: device, tenant, roles: ['device'] } as const
     if (!authorise(principal, 'publish', { tenant, kind: 'topic', id: `devices/${device}/telemetry` })) {

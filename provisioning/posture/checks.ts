@@ -172,7 +172,8 @@ export function checkAuthorities(authorities: readonly X509Certificate[], nowMs:
           daysLeft < 0
             ? `The CA "${name}" has expired`
             : `The CA "${name}" ends in ${daysLeft} days, and with it every certificate that it signed`,
-        remedy: 'Add its successor, let devices renew under it, and retire this one.',
+        remedy:
+          'Make its successor with `fleetpulse ca roll` (where the root is kept elsewhere: `ca request` and `ca import`), let devices renew under it, and end this one with `fleetpulse ca retire`.',
         evidence: { subject: name, serial: ca.serialNumber, notAfter: new Date(ca.validTo).toISOString() },
       },
     ]

@@ -1,4 +1,5 @@
 import { ANOMALY, type Anomaly } from '../../contracts/anomaly.ts'
+import { spanOf } from '../../contracts/evidence.ts'
 import type { Finding } from '../../contracts/finding.ts'
 import { deviceKey } from '../../contracts/topics.ts'
 import { jsonBytes } from '../../kernel/bytes.ts'
@@ -44,6 +45,11 @@ export function securityAnomaly(finding: Finding, phase: Anomaly['phase'], nowMs
     partition: -1,
     offset: -1,
     correlationId: `finding-${id}`,
+    evidence: {
+      readings: [],
+      window: spanOf(firstSeenAt, nowMs),
+      versions: { detector: 'security-posture', detectorVersion: VERSION, check, finding: id },
+    },
   }
   return { key: deviceKey(tenant, device), schema: ANOMALY, value: jsonBytes(anomaly) }
 }

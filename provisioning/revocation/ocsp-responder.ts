@@ -2,6 +2,7 @@ import type { Counter } from 'prom-client'
 import { describeError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import type { Metrics } from '../../kernel/metrics.ts'
+import type { Service } from '../../kernel/service.ts'
 import type { Clock } from '../../kernel/time.ts'
 import type { CertificateAuthority } from '../ca/authority.ts'
 import type { IssuingCa } from '../ca/issuing-ca.ts'
@@ -34,7 +35,8 @@ export interface OcspReply {
  * up for every answer, so that none is ever behind a revocation; what is kept is the signature, for as long as it still says what is
  * known. Whatever comes in, something that OCSP has comes out.
  */
-export class OcspResponder {
+export class OcspResponder implements Service {
+  readonly name = 'ocsp-responder'
   readonly #options: OcspResponderOptions
   readonly #signers: OcspSigners
   readonly #hashes = new IssuerHashes()
@@ -48,6 +50,17 @@ export class OcspResponder {
     this.#answersTotal = options.metrics.counter('provisioning_ocsp_answers_total', 'OCSP answers, by what they say of each certificate', [
       'answer',
     ])
+  }
+
+  start(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  /** Forgets keys and answers. */
+  stop(): Promise<void> {
+    this.#signers.forget()
+    this.#kept.clear()
+    return Promise.resolve()
   }
 
   async answer(request: Uint8Array): Promise<OcspReply> {
@@ -67,10 +80,9 @@ export class OcspResponder {
     }
   }
 
-  /** The answer about one certificate of ours, for its holder to staple (RFC 6066 §8); undefined when nothing good can be said. */
-  async staple(issuer: IssuingCa, certId: CertId): Promise<Required<OcspReply> | undefined> {
-    const status = await this.#statusOf(issuer, certId)
-    return status.status === 'unknown' ? undefined : this.#signed(issuer, [{ certId: certId.raw, status }], undefined)
+  /** The answer about one certificate of ours, for its holder to staple. RFC 6066 §8 */
+  async staple(issuer: IssuingCa, certId: CertId): Promise<Required<OcspReply>> {
+    return this.#signed(issuer, [{ certId: certId.raw, status: await this.#statusOf(issuer, certId) }], undefined)
   }
 
   async #answer({ certIds, nonce }: OcspRequest): Promise<OcspReply> {

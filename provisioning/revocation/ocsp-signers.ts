@@ -35,6 +35,10 @@ export class OcspSigners {
     this.#options = options
   }
 
+  forget(): void {
+    this.#held.clear()
+  }
+
   /** Rejects when there is none and the CA's key does not answer. */
   async of(issuer: IssuingCa): Promise<OcspSigner> {
     const nowMs = this.#options.clock.nowMs()

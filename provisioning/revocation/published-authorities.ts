@@ -11,7 +11,9 @@ const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 export async function publishedAuthorities(documents: Documents, certificates: Certificates, tenant: string): Promise<CrlAuthority[]> {
   const { authorities } = await openSigningCollections(documents)
   const published = await authorities.get(AUTHORITY_ID)
-  return (published?.caPem.match(CERTIFICATE) ?? []).map((pem) => {
+  // Retired ones, too: what they signed may still be listed.
+  const pems = [published?.caPem, ...(published?.issuers ?? []).map(({ chainPem }) => chainPem)].join('\n')
+  return [...new Set(pems.match(CERTIFICATE))].map((pem) => {
     const certificate = new X509Certificate(pem)
     const keyId = keyIdentifierOf(certificate)
     return { certificate, find: (serial) => certificates.issuedBy(keyId, tenant, serial) }

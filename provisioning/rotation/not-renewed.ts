@@ -1,4 +1,5 @@
 import { ANOMALY, type Anomaly } from '../../contracts/anomaly.ts'
+import { spanOf } from '../../contracts/evidence.ts'
 import { deviceKey } from '../../contracts/topics.ts'
 import { jsonBytes } from '../../kernel/bytes.ts'
 import type { LogMessage } from '../../storage/event-log/event-log.ts'
@@ -53,6 +54,11 @@ export function notRenewedMessage(occasion: NotRenewed, policy: RotationPolicy):
     partition: -1,
     offset: -1,
     correlationId: `certificate-${serial}`,
+    evidence: {
+      readings: [],
+      window: spanOf(Math.min(renewAt, nowMs), nowMs),
+      versions: { detector: 'certificate', detectorVersion: VERSION, certificate: serial },
+    },
   }
   return { key: deviceKey(tenant, device), schema: ANOMALY, value: jsonBytes(anomaly) }
 }

@@ -1,5 +1,5 @@
 import type { DeviceEvent } from '../../contracts/device-event.ts'
-import { GENERIC_TYPE, type Device, type DeviceState } from '../../contracts/device.ts'
+import { GENERIC_TYPE, type Device, type DeviceState, type DeviceType } from '../../contracts/device.ts'
 import type { Actor, Assigned, DeviceRegistrar, Provisioning, Registration } from '../../contracts/registrar.ts'
 import type { Admission, Expelled, RegistryView, TrustChange } from '../../contracts/registry-view.ts'
 import type { Certificates } from '../certificates.ts'
@@ -52,8 +52,11 @@ export class RegistrarDouble implements DeviceRegistrar, RegistryView {
     return this.devices.get(`${tenant}/${device}`)?.state
   }
 
-  typeOf(): undefined {
-    return undefined
+  typeOf(tenant: string, device: string): DeviceType | undefined {
+    const found = this.devices.get(`${tenant}/${device}`)
+    if (found === undefined) return undefined
+    const limits = { silenceAfterMs: null, futureToleranceMs: 0, earliestTs: 0, createdAt: 0, updatedAt: 0 }
+    return { id: found.type, tenant, open: true, metrics: {}, ...limits }
   }
 
   onExpelled(listener: (expelled: Expelled) => void): () => void {

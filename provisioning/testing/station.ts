@@ -22,8 +22,10 @@ import { DeskClient } from '../doors/desk-client.ts'
 import { Doors } from '../doors/doors.ts'
 import { EnrolmentTokens } from '../doors/enrolment-tokens.ts'
 import { EstClient } from '../doors/est-client.ts'
-import { issueCertificate } from '../doors/issue-certificate.ts'
+import { issueCertificate } from './issue-certificate.ts'
 import { OcspResponder } from '../revocation/ocsp-responder.ts'
+import { StapleDesk } from '../revocation/staple-desk.ts'
+import { Staples } from '../revocation/staples.ts'
 import { PkiHttp } from '../revocation/pki-http.ts'
 import { RevocationList } from '../revocation/revocation-list.ts'
 import { SigningDesk } from '../ca/signing-desk.ts'
@@ -55,6 +57,9 @@ export function testEnrolmentConfig(changes: Partial<EnrolmentConfig> = {}): Enr
   if (checked.status === 'invalid') throw new Error(JSON.stringify(checked.faults))
   return checked.value
 }
+
+/** No edge asks for its devices while a virtual clock is advanced by weeks: looking for that would be most of a test's work. */
+const NEVER_MS = 100 * 365 * 86_400_000
 
 /** Takes what devices send; refuses when told to. */
 export class SinkDouble implements UplinkSink {
@@ -91,11 +96,24 @@ export async function startStation(
   const authority: CertificateAuthority = new CertificateAuthority({ dataDir: folder, config, clock, log, pkiUrl: () => pkiHttp.publicUrl })
   const certificates = new Certificates({ documents, eventLog, clock, log, metrics })
   const revocationList = new RevocationList({ documents, authority, certificates, config, pkiUrl: () => pkiHttp.publicUrl, clock, log })
-  const ocspResponder = new OcspResponder({ authority, sources: [certificates], config, clock, log, metrics })
+  const ocspResponder = new OcspResponder({
+    authority,
+    sources: [certificates, { statusOf: (issuer, serial) => stapleDesk.statusOf(issuer, serial) }],
+    config,
+    clock,
+    log,
+    metrics,
+  })
   const pkiHttp: PkiHttp = new PkiHttp({ authority, revocationList, ocspResponder, config, clock, log })
   const serverCertificate = new ServerCertificate({ authority, config, clock, log, metrics })
+  // A virtual clock that is advanced by days would ask the stores millions of times.
+  const stapling = { documents, config, clock: changes.signingPollMs === undefined ? systemClock : clock, log }
+  const stapleDesk: StapleDesk = new StapleDesk({ ...stapling, authority, ocspResponder })
+  const staples = new Staples({ ...stapling, serverCertificate })
   const tokens = new EnrolmentTokens({ documents, registrar, config, clock, log })
-  const enrolmentConfig = testEnrolmentConfig({ ...(clock instanceof VirtualClock ? { deskPollMs: 10_000 } : {}), ...enrolmentChanges })
+  const checked = testEnrolmentConfig(enrolmentChanges)
+  const enrolmentConfig =
+    clock instanceof VirtualClock && enrolmentChanges.deskPollMs === undefined ? { ...checked, deskPollMs: NEVER_MS } : checked
   const auditTrail = new AuditDouble()
   const common = { ...stores, authority, certificates, auditTrail, config, enrolmentConfig, clock, log, metrics }
   const hasType = (_tenant: string, type: string): Promise<boolean> => Promise.resolve(registrar.hasType(type))
@@ -122,7 +140,7 @@ export async function startStation(
     metrics,
   })
   const services: Service[] = [
-    ...[authority, certificates, revocationList, pkiHttp, serverCertificate, tokens, signingDesk],
+    ...[authority, certificates, revocationList, pkiHttp, serverCertificate, stapleDesk, staples, tokens, signingDesk],
     ...[factoryAuthorities, claims, doors, deskClient, follower, trust, https],
   ]
   for (const service of services) await service.start()
@@ -137,6 +155,7 @@ export async function startStation(
     certificates,
     revocationList,
     ocspResponder,
+    stapleDesk,
     pkiHttp,
     serverCertificate,
     tokens,

@@ -8,6 +8,7 @@ import type { Logger } from '../../kernel/log.ts'
 import type { Service } from '../../kernel/service.ts'
 import { sleep, type Clock } from '../../kernel/time.ts'
 import type { Collection, Documents } from '../../storage/documents/documents.ts'
+import { keyIdentifierOf } from '../ca/extensions.ts'
 import { openAuthorities, openClaims, type Claim, type FactoryAuthority } from './collections.ts'
 import { deviceIdOf } from './template.ts'
 
@@ -24,6 +25,11 @@ export interface TrustViewOptions {
 interface KnownAuthority {
   document: FactoryAuthority
   certificate: X509Certificate
+}
+
+interface OwnAuthority {
+  certificate: X509Certificate
+  keyId: string
 }
 
 /** Pause after the documents could not be read, in ms. */
@@ -45,7 +51,7 @@ export class TrustView implements Service, Trust {
   #unfollow: (() => void) | undefined
   #refreshing: Promise<void> | undefined
   #anchorsPem = ''
-  #own: { pem: string; certificates: X509Certificate[] } = { pem: '', certificates: [] }
+  #own: { pem: string; authorities: OwnAuthority[] } = { pem: '', authorities: [] }
 
   constructor(options: TrustViewOptions) {
     this.#options = options
@@ -89,8 +95,9 @@ export class TrustView implements Service, Trust {
     } catch (error) {
       return { status: 'refused', reason: 'identity', detail: `the certificate cannot be read: ${describeError(error)}` }
     }
-    if (this.#ownCas().some((authority) => isIssuedBy(leaf, authority))) {
-      const credential = ownCredentialOf(certificate)
+    const own = this.#ownCas().find(({ certificate: authority }) => isIssuedBy(leaf, authority))
+    if (own !== undefined) {
+      const credential = ownCredentialOf(certificate, own.keyId)
       return credential === undefined ? NAMES_NOBODY : { status: 'read', credential }
     }
     for (const { document, certificate: authority } of this.#authorities.values()) {
@@ -178,10 +185,13 @@ export class TrustView implements Service, Trust {
     }
   }
 
-  #ownCas(): readonly X509Certificate[] {
+  #ownCas(): readonly OwnAuthority[] {
     const pem = this.#options.ownCaPem()
-    if (pem !== this.#own.pem) this.#own = { pem, certificates: certificatesOf(pem) }
-    return this.#own.certificates
+    if (pem !== this.#own.pem) {
+      const authorities = certificatesOf(pem).map((certificate) => ({ certificate, keyId: keyIdentifierOf(certificate) }))
+      this.#own = { pem, authorities }
+    }
+    return this.#own.authorities
   }
 }
 

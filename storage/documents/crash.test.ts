@@ -30,8 +30,8 @@ async function writeUntilKilled(directory: string, count: number): Promise<Ackno
 
 it('keeps every acknowledged write through kill -9, and indexes that agree with the documents', async (t) => {
   const directory = join(await temporaryFolder(t), 'store')
-  const seed = Number(process.env.FLEETPULSE_TEST_SEED ?? 20_251_121)
-  t.diagnostic(`seed ${seed} (FLEETPULSE_TEST_SEED)`)
+  const seed = Number(process.env.TEST_SEED ?? 20_251_121)
+  t.diagnostic(`seed ${seed} (TEST_SEED)`)
   const random = seededRandom(seed)
   for (let round = 1; round <= ROUNDS; round++) {
     const acknowledged = await writeUntilKilled(directory, integerBetween(random, 100, 1_500))

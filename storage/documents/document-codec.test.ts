@@ -6,7 +6,7 @@ import { InvalidInputError } from '../../kernel/errors.ts'
 import { decodeDocument, encodeDocument } from './document-codec.ts'
 import type { Stored } from './documents.ts'
 
-const seed = Number(process.env.FLEETPULSE_TEST_SEED ?? 20_251_121)
+const seed = Number(process.env.TEST_SEED ?? 20_251_121)
 const json = fc.record({ _id: fc.string({ minLength: 1 }), version: fc.nat(), value: fc.jsonValue() })
 const document = fc.oneof(
   json,

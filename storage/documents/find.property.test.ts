@@ -198,8 +198,8 @@ async function run(t: TestContext, documentArbitrary: fc.Arbitrary<object>): Pro
     }
     await assertIndexesAgree(directory, 'things')
   })
-  const seed = Number(process.env.FLEETPULSE_TEST_SEED ?? 20_251_121)
-  t.diagnostic(`seed ${seed} (FLEETPULSE_TEST_SEED)`)
+  const seed = Number(process.env.TEST_SEED ?? 20_251_121)
+  t.diagnostic(`seed ${seed} (TEST_SEED)`)
   await fc.assert(property, { numRuns: RUNS, seed })
 }
 

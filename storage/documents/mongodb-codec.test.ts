@@ -49,8 +49,8 @@ function throughBson(document: Record<string, unknown>): unknown {
 }
 
 it('gives back every JSON value that it was given, in the same order of names', (t) => {
-  const seed = Number(process.env.FLEETPULSE_TEST_SEED ?? 20_251_121)
-  t.diagnostic(`seed ${seed} (FLEETPULSE_TEST_SEED)`)
+  const seed = Number(process.env.TEST_SEED ?? 20_251_121)
+  t.diagnostic(`seed ${seed} (TEST_SEED)`)
   fc.assert(
     fc.property(fc.dictionary(fc.oneof(oddName, fc.string()), json), (drawn) => {
       const given = JSON.parse(JSON.stringify({ ...drawn, _id: 'id', version: 3 })) as Record<string, unknown>

@@ -102,8 +102,8 @@ async function apply(things: Collection<Thing>, each: Step): Promise<unknown> {
 
 it('answers any writes and searches as the embedded engine does', async (t) => {
   const engines = [await lmdbDocuments(t), await mongodbDocuments(t, { url: serverAddress('mongodb') })]
-  const seed = Number(process.env.FLEETPULSE_TEST_SEED ?? 20_251_121)
-  t.diagnostic(`seed ${seed} (FLEETPULSE_TEST_SEED)`)
+  const seed = Number(process.env.TEST_SEED ?? 20_251_121)
+  t.diagnostic(`seed ${seed} (TEST_SEED)`)
   let run = 0
   const world = fc.record({
     together: fc.boolean(),

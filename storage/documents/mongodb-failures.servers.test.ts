@@ -80,7 +80,7 @@ it(
       await server.stop()
       await rm(folder, { recursive: true, force: true })
     })
-    const documents = documentsOn({ url: server.address, serverSelectionTimeoutMs: 300, attemptsMax: 2, heartbeatMs: 500 })
+    const documents = documentsOn({ url: server.address, serverSelectionTimeoutMs: 2_000, attemptsMax: 2, heartbeatMs: 500 })
     await documents.start()
     t.after(() => documents.stop())
     const counters = await documents.collection<Counter>({ name: 'counters', indexes: [] })

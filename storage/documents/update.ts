@@ -26,6 +26,11 @@ export function applyUpdate(document: Stored, update: Update): void {
   const operators = Object.entries(update)
   if (Array.isArray(update) || operators.length === 0) throw new InvalidInputError('an update is an object of update operators')
   for (const [operator, paths] of operators) checkOperator(document, operator, paths)
+  // Most updates set a few fields of the document itself, and the general way costs twenty times as much.
+  if (operators.length === 1 && isPlainSet(update)) {
+    Object.assign(document, structuredClone<unknown>(update.$set))
+    return
+  }
   try {
     updateOne([document as Stored & AnyObject], {}, update, { cloneMode: 'deep' }, { scriptEnabled: false })
   } catch (cause) {
@@ -34,6 +39,10 @@ export function applyUpdate(document: Stored, update: Update): void {
       remedy: "Use MongoDB's update operators as the port lists them.",
     })
   }
+}
+
+function isPlainSet({ $set }: Update): boolean {
+  return typeof $set === 'object' && $set !== null && Object.keys($set).every((path) => !path.includes('.') && path !== '__proto__')
 }
 
 function checkOperator(document: object, operator: string, paths: unknown): void {

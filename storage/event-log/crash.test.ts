@@ -9,7 +9,7 @@ import { integerBetween, seededRandom } from '../../kernel/random.ts'
 import { openTemporaryLog, temporaryFolder } from './temporary-log.ts'
 
 const ROUNDS = 6
-const SEED = process.env['FLEETPULSE_TEST_SEED'] ?? 'kill-9'
+const SEED = process.env['TEST_SEED'] ?? 'kill-9'
 
 test('after kill -9 at any moment every acknowledged message is there once and in order', async (t) => {
   t.diagnostic(`seed ${SEED}`)

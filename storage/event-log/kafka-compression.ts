@@ -1,13 +1,6 @@
 import { compressionsAlgorithms } from '@platformatic/kafka'
 import { InvalidInputError, StoreError } from '../../kernel/errors.ts'
-
-export const COMPRESSIONS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const
-export type Compression = (typeof COMPRESSIONS)[number]
-
-/** Can this Node do it? zstd came to Node with 22.15; the others are always there. */
-export function isAvailable(compression: Compression): boolean {
-  return compressionsAlgorithms[compression].available
-}
+import { COMPRESSIONS, isAvailable, type Compression } from './kafka-compression-kinds.ts'
 
 /** What a batch's attributes say of its compression. */
 export function compressionBits(compression: Compression): number {

@@ -1,6 +1,6 @@
 import { Type, type Static } from 'typebox'
 import type { ConfigFault } from '../../kernel/errors.ts'
-import { isAvailable } from './kafka-compression.ts'
+import { isAvailable } from './kafka-compression-kinds.ts'
 
 const text = (description: string, fallback = ''): ReturnType<typeof Type.String> => Type.String({ default: fallback, description })
 const milliseconds = (fallback: number, minimum: number, maximum: number, description: string): ReturnType<typeof Type.Integer> =>

@@ -7,8 +7,9 @@ import { KafkaServer } from '../../deploy/servers/kafka-server.ts'
 import { freePort } from '../../deploy/servers/server-process.ts'
 import { EnvironmentError } from '../../kernel/errors.ts'
 import { sleep, systemClock } from '../../kernel/time.ts'
-import type { Consumer, EventLog, LogRecord } from './event-log.ts'
-import { DeafProxy, openKafkaLog } from './kafka-testing.ts'
+import type { Consumer } from './event-log.ts'
+import { texts } from './event-log-testing.ts'
+import { DeafProxy, drain, openKafkaLog } from './kafka-testing.ts'
 import { message, topicSpec } from './temporary-log.ts'
 
 /** What a started Kafka needs to be there again, and more. */
@@ -31,11 +32,15 @@ describe('Kafka goes away and comes back', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
-  test('what was acknowledged around kill -9 is there once, in order per key', async () => {
+  test('what was acknowledged around kill -9 is there once, in order per key', async (t) => {
     const { log, dispose } = await openKafkaLog(kafka.address, { config: { appendTimeoutMs: PATIENCE_MS, requestTimeoutMs: 2_000 } })
     await log.ensureTopics([topicSpec('killed', 3)])
     const acknowledged: string[][] = Array.from({ length: 8 }, () => [])
     const writing = { isOn: true }
+    t.after(() => {
+      writing.isOn = false
+      return dispose()
+    })
     const writers = acknowledged.map(async (list, key) => {
       for (let i = 0; writing.isOn; i++) {
         await log.append('killed', [message(`key-${key}`, `${key}.${i}`)])
@@ -51,16 +56,16 @@ describe('Kafka goes away and comes back', () => {
     await until(() => acknowledged.every(({ length }, key) => length >= before[key]! + 50))
     writing.isOn = false
     await Promise.all(writers)
-    assert.equal(log.failing, null)
-    const records = await drain(log, 'killed', acknowledged.flat().length)
+    await until(() => log.failing === null)
+    const records = await drain(log, 'killed', acknowledged.flat().length, PATIENCE_MS)
     acknowledged.forEach((list, key) => {
       assert.deepEqual(texts(records.filter((record) => record.key === `key-${key}`)), list, `key ${key}`)
     })
-    await dispose()
   })
 
-  test('what was stored though its acknowledgement was lost is not stored again', async () => {
+  test('what was stored though its acknowledgement was lost is not stored again', async (t) => {
     const { log, dispose } = await openKafkaLog(proxy.address, { config: { requestTimeoutMs: 500, appendTimeoutMs: PATIENCE_MS } })
+    t.after(dispose)
     await log.ensureTopics([topicSpec('repeated', 1)])
     await log.append('repeated', [message('k', '1')])
     proxy.isDeaf = true
@@ -69,12 +74,12 @@ describe('Kafka goes away and comes back', () => {
     proxy.isDeaf = false
     await appending
     await log.append('repeated', [message('k', '3')])
-    assert.deepEqual(texts(await drain(log, 'repeated', 3)), ['1', '2', '3'])
-    await dispose()
+    assert.deepEqual(texts(await drain(log, 'repeated', 3, PATIENCE_MS)), ['1', '2', '3'])
   })
 
-  test('an append that was given up, though stored, does not swallow the next one', async () => {
+  test('an append that was given up, though stored, does not swallow the next one', async (t) => {
     const { log, dispose } = await openKafkaLog(proxy.address, { config: { requestTimeoutMs: 500, appendTimeoutMs: 1_500 } })
+    t.after(dispose)
     await log.ensureTopics([topicSpec('given-up', 1)])
     await log.append('given-up', [message('k', '1')])
     proxy.isDeaf = true
@@ -90,14 +95,13 @@ describe('Kafka goes away and comes back', () => {
       }
     })
     await log.append('given-up', [message('k', '4')])
-    const stored = texts(await drain(log, 'given-up', 4))
+    const stored = texts(await drain(log, 'given-up', 4, PATIENCE_MS))
     // What was rejected may be there: nobody was told that it is not.
     assert.deepEqual(stored.filter((value) => value !== '2').slice(-2), ['3', '4'])
     assert.equal(stored.filter((value) => value === '4').length, 1)
-    await dispose()
   })
 
-  test('a commit whose answer was lost is neither lost nor made twice', async () => {
+  test('a commit whose answer was lost is neither lost nor made twice', async (t) => {
     const { log, dispose } = await openKafkaLog(proxy.address, { config: { requestTimeoutMs: 500, sessionTimeoutMs: 30_000 } })
     await log.ensureTopics([topicSpec('commit-in', 1), topicSpec('commit-out', 1)])
     await log.append(
@@ -106,6 +110,10 @@ describe('Kafka goes away and comes back', () => {
     )
     const consumer = await log.consume({ group: 'g', topic: 'commit-in' })
     let isOver = false
+    t.after(() => {
+      isOver = true
+      return dispose()
+    })
     const blinking = (async () => {
       while (!isOver) {
         await sleep(systemClock, 100)
@@ -135,14 +143,13 @@ describe('Kafka goes away and comes back', () => {
     isOver = true
     await blinking
     assert.deepEqual(
-      texts(await drain(log, 'commit-out', 30)),
+      texts(await drain(log, 'commit-out', 30, PATIENCE_MS)),
       Array.from({ length: 30 }, (_, i) => String(i)),
     )
     await consumer.close()
-    await dispose()
   })
 
-  test('while Kafka is away appends are refused within their bound, and memory stays within its own', async () => {
+  test('while Kafka is away appends are refused within their bound, and memory stays within its own', async (t) => {
     const config = {
       appendTimeoutMs: 1_500,
       requestTimeoutMs: 1_000,
@@ -151,6 +158,7 @@ describe('Kafka goes away and comes back', () => {
       startTimeoutMs: 0,
     }
     const { log, dispose } = await openKafkaLog(kafka.address, { config })
+    t.after(dispose)
     await log.ensureTopics([topicSpec('away', 1)])
     await log.append('away', [message('k', 'before')])
     assert.equal(log.failing, null)
@@ -178,15 +186,15 @@ describe('Kafka goes away and comes back', () => {
       }
     })
     await until(() => log.failing === null)
-    const stored = texts(await drain(log, 'away', 2))
+    const stored = texts(await drain(log, 'away', 2, PATIENCE_MS))
     assert.equal(stored[0], 'before')
     assert.ok(stored.includes('after'))
-    await dispose()
   })
 
-  test('a group works on through a restart of Kafka without losing its partitions', async () => {
+  test('a group works on through a restart of Kafka without losing its partitions', async (t) => {
     // A broker that was killed is kept out by its controller for its own session of 9 s; the members' must be longer.
     const { log, dispose } = await openKafkaLog(kafka.address, { config: { requestTimeoutMs: 2_000, sessionTimeoutMs: 30_000 } })
+    t.after(dispose)
     await log.ensureTopics([topicSpec('in', 2), topicSpec('out', 1)])
     const lost: number[] = []
     const consumer = await log.consume({ group: 'g', topic: 'in', onLost: (partitions) => lost.push(...partitions) })
@@ -203,9 +211,8 @@ describe('Kafka goes away and comes back', () => {
     await commitEach(consumer, 2)
     await until(() => log.failing === null)
     assert.deepEqual(lost, [])
-    assert.deepEqual(texts(await drain(log, 'out', 4)).sort(), ['1', '2', '3', '4'])
+    assert.deepEqual(texts(await drain(log, 'out', 4, PATIENCE_MS)).sort(), ['1', '2', '3', '4'])
     await consumer.close()
-    await dispose()
   })
 })
 
@@ -217,23 +224,6 @@ async function commitEach(consumer: Consumer, count: number): Promise<void> {
       done++
     }
   }
-}
-
-/** Everything in a topic, once there are `count` records; waits a little for more than that. */
-async function drain(log: EventLog, topic: string, count: number): Promise<LogRecord[]> {
-  const follower = await log.consume({ topic })
-  const records: LogRecord[] = []
-  await until(async () => {
-    records.push(...(await follower.poll(10_000, 200)))
-    return records.length >= count
-  })
-  records.push(...(await follower.poll(10_000, 500)))
-  await follower.close()
-  return records
-}
-
-function texts(records: readonly LogRecord[]): string[] {
-  return records.map(({ value }) => Buffer.from(value).toString())
 }
 
 async function until(isTrue: () => boolean | Promise<boolean>): Promise<void> {

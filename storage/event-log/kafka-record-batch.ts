@@ -1,6 +1,7 @@
 import { crc32c } from '@platformatic/kafka'
 import { varintBytes, writeVarint } from './kafka-bytes.ts'
-import { compress, compressionBits, type Compression } from './kafka-compression.ts'
+import { type Compression } from './kafka-compression-kinds.ts'
+import { compress, compressionBits } from './kafka-compression.ts'
 
 /** Where the fields of a record batch (magic 2) are; the records follow at 61. */
 export const BATCH_AT = {

@@ -59,18 +59,18 @@ function encode(schema: string, headers: Readonly<Record<string, string>>): Buff
   return block
 }
 
-/** What others appended may have no schema header: then it is empty. */
+/** What others appended may have no schema header: then it is empty. As entries, because assigning to `__proto__` makes no header. */
 function decode(reader: KafkaBytesReader): RecordHeaders {
-  const headers: Record<string, string> = {}
+  const pairs: [string, string][] = []
   let schema = ''
   const count = reader.varint()
   for (let i = 0; i < count; i++) {
     const name = text(reader)
     const value = text(reader)
     if (i === 0 && name === 'schema') schema = value
-    else headers[name] = value
+    else pairs.push([name, value])
   }
-  return { schema, headers: Object.freeze(headers) }
+  return { schema, headers: Object.freeze(Object.fromEntries(pairs)) }
 }
 
 function text(reader: KafkaBytesReader): string {

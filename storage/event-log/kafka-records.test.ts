@@ -4,7 +4,7 @@ import { createRecordsBatch, readRecordsBatch, Reader } from '@platformatic/kafk
 import fc from 'fast-check'
 import { StoreError } from '../../kernel/errors.ts'
 import type { LogMessage, LogRecord } from './event-log.ts'
-import { COMPRESSIONS, isAvailable, type Compression } from './kafka-compression.ts'
+import { COMPRESSIONS, isAvailable, type Compression } from './kafka-compression-kinds.ts'
 import { MessageEncoder } from './kafka-message-encoder.ts'
 import { BATCH_AT, CONTROL_BIT, LOG_APPEND_TIME_BIT, RecordBatch, TRANSACTIONAL_BIT } from './kafka-record-batch.ts'
 import { RecordReader } from './kafka-record-reader.ts'
@@ -71,6 +71,12 @@ describe('record batches', () => {
         })
       }),
     )
+  })
+
+  test('headers named as a property of every object are headers', () => {
+    const headers = Object.fromEntries(['__proto__', 'constructor', 'toString', 'schema'].map((name) => [name, `${name}!`]))
+    const [record] = readAll(new RecordReader(PLACE, at(encode([{ ...text('a'), headers }]), 0), 0, []), 1)
+    assert.deepEqual(Object.entries(record!.headers), Object.entries(headers))
   })
 
   test('we read what the library writes', () => {

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { silentLogger, type Logger } from '../../kernel/log.ts'
 import { newId } from '../../kernel/ids.ts'
@@ -5,6 +6,7 @@ import { Metrics } from '../../kernel/metrics.ts'
 import { seededRandom } from '../../kernel/random.ts'
 import { compileSchema } from '../../kernel/schema.ts'
 import { systemClock } from '../../kernel/time.ts'
+import type { EventLog, LogRecord } from './event-log.ts'
 import { KafkaConfigSchema, type KafkaConfig } from './kafka-config.ts'
 import { KafkaEventLog } from './kafka-event-log.ts'
 import { holdEventLoop } from './temporary-log.ts'
@@ -112,4 +114,18 @@ export class DeafProxy {
       if (!this.isDeaf) client.write(chunk)
     })
   }
+}
+
+/** Everything in a topic, once there are `count` records; waits a little for more than that. */
+export async function drain(log: EventLog, topic: string, count: number, patienceMs: number): Promise<LogRecord[]> {
+  const follower = await log.consume({ topic })
+  const records: LogRecord[] = []
+  const deadlineMs = systemClock.monotonicMs() + patienceMs
+  while (records.length < count) {
+    assert.ok(systemClock.monotonicMs() < deadlineMs, `${records.length} of ${count} records of ${topic} came within ${patienceMs} ms`)
+    records.push(...(await follower.poll(10_000, 200)))
+  }
+  records.push(...(await follower.poll(10_000, 500)))
+  await follower.close()
+  return records
 }

@@ -52,10 +52,11 @@ export const SeriesConfigSchema = Type.Object(
         'Writes and retention steps waiting for the one writer; a caller that does not wait for its writes is refused beyond it.',
     }),
     readConnections: Type.Integer({
-      default: 2,
+      default: 4,
       minimum: 1,
-      maximum: 3,
-      description: 'Queries running at once. Each holds one of the four threads of libuv’s pool, of which the writer needs one.',
+      maximum: 16,
+      description:
+        'Queries running at once. Each holds one of the threads of libuv’s pool (UV_THREADPOOL_SIZE, eight unless it is set), which the writer and all commits need too: half of them at most.',
     }),
     readQueueMax: Type.Integer({
       default: 256,

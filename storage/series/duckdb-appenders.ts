@@ -3,7 +3,7 @@ import { InvalidInputError } from '../../kernel/errors.ts'
 import type { LoggedReading, MetricValue } from '../../contracts/reading.ts'
 import type { TypeTable } from './duckdb-catalogue.ts'
 import { ChunkAppender } from './duckdb-chunk-appender.ts'
-import { CHUNK_ROWS, InlineTexts, Int32Column, Int64Column, metricColumn, TextColumn, type ChunkColumn } from './duckdb-columns.ts'
+import { CHUNK_ROWS, Int32Column, Int64Column, metricColumn, TextColumn, type ChunkColumn } from './duckdb-columns.ts'
 
 /** Fills a wide table's columns from readings. The hot path of the whole store: one pass over the readings, no allocation per reading. */
 export class TableAppender {
@@ -20,12 +20,12 @@ export class TableAppender {
   readonly #metrics = new Map<string, ChunkColumn>()
   readonly #chunks: ChunkAppender
 
-  constructor(connection: Connection, table: TypeTable, inline: InlineTexts) {
+  constructor(connection: Connection, table: TypeTable) {
     this.table = table
-    this.#tenant = new TextColumn(inline)
-    this.#device = new TextColumn(inline)
-    this.#boot = new TextColumn(inline)
-    for (const { metric, kind } of table.metrics.values()) this.#metrics.set(metric, metricColumn(kind, inline))
+    this.#tenant = new TextColumn()
+    this.#device = new TextColumn()
+    this.#boot = new TextColumn()
+    for (const { metric, kind } of table.metrics.values()) this.#metrics.set(metric, metricColumn(kind))
     const fixed = [this.#tenant, this.#device, this.#ts, this.#receivedAt, this.#boot, this.#seq, this.#partition, this.#offset]
     const columns = [...fixed, ...this.#metrics.values()]
     this.columnCount = columns.length
@@ -91,7 +91,6 @@ export class TableAppenders {
   readonly #connection: Connection
   readonly #openColumnsMax: number
   readonly #open = new Map<string, TableAppender>()
-  readonly #inline = new InlineTexts()
   #columns = 0
 
   constructor(connection: Connection, openColumnsMax: number) {
@@ -111,7 +110,7 @@ export class TableAppenders {
       this.#columns -= open.columnCount
       open.close()
     }
-    const appender = new TableAppender(this.#connection, table, this.#inline)
+    const appender = new TableAppender(this.#connection, table)
     this.#open.set(table.key, appender)
     this.#columns += appender.columnCount
     this.#closeOldest()

@@ -104,40 +104,25 @@ export class BooleanColumn extends ChunkColumn {
   }
 }
 
-/** VARCHAR. DuckDB keeps texts of up to 12 bytes inside the 16 bytes of the vector, so those go by copy; longer ones by one call each. */
+const INLINE_BYTES = 12
+const ASCII_END = 0x80
+
+/**
+ * VARCHAR. DuckDB keeps texts of up to 12 bytes inside the 16 bytes of the vector (length, then the bytes), so those go by copy; longer ones
+ * by one call each.
+ */
 export class TextColumn extends ChunkColumn {
   readonly type = VARCHAR
   protected readonly rowBytes = 16
-  readonly #words = new Uint32Array(CHUNK_ROWS * 4)
-  protected readonly bytes = this.#words.buffer
-  readonly #inline: InlineTexts
-  #lastText = ''
-  #last: Uint32Array | null = new Uint32Array(4)
+  readonly #cells = new Uint8Array(CHUNK_ROWS * 16)
+  protected readonly bytes = this.#cells.buffer
   #longRows: number[] = []
   #longTexts: string[] = []
 
-  constructor(inline: InlineTexts) {
-    super()
-    this.#inline = inline
-  }
-
   put(row: number, text: string): void {
-    const words = this.#words
-    const at = row * 4
-    if (text !== this.#lastText) {
-      this.#last = this.#inline.encode(text)
-      this.#lastText = text
-    }
-    const encoded = this.#last
-    if (encoded === null) {
-      words[at] = words[at + 1] = words[at + 2] = words[at + 3] = 0
+    if (!this.#putInline(row * 16, text)) {
       this.#longRows.push(row)
       this.#longTexts.push(text)
-    } else {
-      words[at] = encoded[0] as number
-      words[at + 1] = encoded[1] as number
-      words[at + 2] = encoded[2] as number
-      words[at + 3] = encoded[3] as number
     }
     this.markPresent(row)
   }
@@ -154,45 +139,39 @@ export class TextColumn extends ChunkColumn {
   }
   override clear(): void {
     super.clear()
-    this.#words.fill(0)
+    this.#cells.fill(0)
     if (this.#longRows.length > 0) {
       this.#longRows = []
       this.#longTexts = []
     }
   }
-}
 
-const INLINE_BYTES = 12
-/** Texts remembered; devices, boots and modes repeat, free text does not and must not fill memory (about 200 bytes each). */
-const INLINE_TEXTS_MAX = 65_536
-
-/** Short texts in DuckDB's layout (length, then up to 12 bytes of UTF-8), remembered because the same ones come again and again. */
-export class InlineTexts {
-  readonly #known = new Map<string, Uint32Array | null>()
-
-  /** Four 32-bit words, or null when the text is longer. */
-  encode(text: string): Uint32Array | null {
-    let encoded = this.#known.get(text)
-    if (encoded === undefined) {
-      encoded = encodeInline(text)
-      if (this.#known.size >= INLINE_TEXTS_MAX) this.#known.clear()
-      this.#known.set(text, encoded)
+  /** False when the text is longer; the cell is then to be written by DuckDB. */
+  #putInline(at: number, text: string): boolean {
+    if (text.length > INLINE_BYTES) return false
+    const cells = this.#cells
+    for (let i = 0; i < text.length; i++) {
+      const unit = text.charCodeAt(i)
+      if (unit >= ASCII_END) return this.#putUtf8(at, text)
+      cells[at + 4 + i] = unit
     }
-    return encoded
+    cells[at] = text.length
+    return true
+  }
+  #putUtf8(at: number, text: string): boolean {
+    const utf8 = Buffer.from(text, 'utf8')
+    const fits = utf8.length <= INLINE_BYTES
+    this.#cells.fill(0, at, at + 16)
+    if (fits) {
+      this.#cells.set(utf8, at + 4)
+      this.#cells[at] = utf8.length
+    }
+    return fits
   }
 }
 
-function encodeInline(text: string): Uint32Array | null {
-  const utf8 = Buffer.from(text, 'utf8')
-  if (utf8.length > INLINE_BYTES) return null
-  const bytes = new Uint8Array(16)
-  bytes[0] = utf8.length
-  bytes.set(utf8, 4)
-  return new Uint32Array(bytes.buffer)
-}
-
 /** The column that holds values of a metric's kind. */
-export function metricColumn(kind: MetricKind, inline: InlineTexts): ChunkColumn {
+export function metricColumn(kind: MetricKind): ChunkColumn {
   if (kind === 'number') return new DoubleColumn()
-  return kind === 'boolean' ? new BooleanColumn() : new TextColumn(inline)
+  return kind === 'boolean' ? new BooleanColumn() : new TextColumn()
 }

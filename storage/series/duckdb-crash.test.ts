@@ -10,7 +10,7 @@ import { allPages } from './testing/contract-engine.ts'
 import { openStore } from './testing/store.ts'
 
 const ROUNDS = 6
-const SEED = process.env['FLEETPULSE_TEST_SEED'] ?? 'kill-9'
+const SEED = process.env['TEST_SEED'] ?? 'kill-9'
 /** A checkpoint every few writes, so that kills fall into checkpoints too. */
 const config = { checkpointThresholdMb: 1, columnsMax: 4096, openColumnsMax: 8192 }
 

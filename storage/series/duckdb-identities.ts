@@ -1,6 +1,6 @@
 import type { Catalogue } from './duckdb-catalogue.ts'
 import { ChunkAppender } from './duckdb-chunk-appender.ts'
-import { CHUNK_ROWS, InlineTexts, Int32Column, Int64Column, TextColumn } from './duckdb-columns.ts'
+import { CHUNK_ROWS, Int32Column, Int64Column, TextColumn } from './duckdb-columns.ts'
 import type { FileConnection } from './duckdb-file.ts'
 import { bounded, type Query, type ReadersOptions } from './duckdb-readers.ts'
 import { rollback } from './duckdb-transaction.ts'
@@ -17,12 +17,11 @@ export class IdentityProbe {
   readonly #connection: FileConnection
   readonly #catalogue: Catalogue
   readonly #options: ReadersOptions
-  readonly #inline = new InlineTexts()
   readonly #number = new Int32Column()
-  readonly #tenant = new TextColumn(this.#inline)
-  readonly #device = new TextColumn(this.#inline)
+  readonly #tenant = new TextColumn()
+  readonly #device = new TextColumn()
   readonly #ts = new Int64Column()
-  readonly #boot = new TextColumn(this.#inline)
+  readonly #boot = new TextColumn()
   readonly #seq = new Int64Column()
   readonly #partition = new Int32Column()
   readonly #offset = new Int64Column()

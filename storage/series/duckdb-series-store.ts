@@ -99,7 +99,7 @@ export class DuckdbSeriesStore implements SeriesStore, SeriesSource {
     return await this.#probes.run(() => this.#guard('look up identities', (session) => session.probe.contains(identities)))
   }
 
-  async range(asked: RangeQuery): Promise<{ items: StoredReading[]; next: string | null }> {
+  async range(asked: RangeQuery, signal?: AbortSignal): Promise<{ items: StoredReading[]; next: string | null }> {
     if (integer('limit', asked.limit) < 1) {
       throw new InvalidInputError(`limit must be at least 1, not ${asked.limit}`, {
         details: { field: 'limit' },
@@ -107,7 +107,7 @@ export class DuckdbSeriesStore implements SeriesStore, SeriesSource {
       })
     }
     const limit = Math.min(asked.limit, this.#options.config.rangeLimitMax)
-    return await this.#query('read a range', (query, session) => queryRange(query, session.catalogue, { ...asked, limit }))
+    return await this.#query('read a range', (query, session) => queryRange(query, session.catalogue, { ...asked, limit }), signal)
   }
 
   async latest(tenant: string, device: string): Promise<StoredReading | null> {
@@ -171,11 +171,11 @@ export class DuckdbSeriesStore implements SeriesStore, SeriesSource {
     })
   }
 
-  async #query<T>(doing: string, run: (query: Query, session: DuckdbSession) => Promise<T>): Promise<T> {
+  async #query<T>(doing: string, run: (query: Query, session: DuckdbSession) => Promise<T>, signal?: AbortSignal): Promise<T> {
     await this.#healthy()
     const startedMs = this.#options.clock.monotonicMs()
     try {
-      const answer = await this.#guard(doing, (session) => session.readers.run(doing, (query) => run(query, session)))
+      const answer = await this.#guard(doing, (session) => session.readers.run(doing, (query) => run(query, session), signal))
       this.#counters.queries.inc({ outcome: 'answered' })
       return answer
     } catch (error) {

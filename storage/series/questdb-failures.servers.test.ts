@@ -56,7 +56,7 @@ describe('a QuestDB of its own', () => {
   }
 
   test('killed again and again while it is written to, it has every resolved reading once', async (t) => {
-    const seed = Number(process.env['FLEETPULSE_TEST_SEED'] ?? integerBetween(systemRandom, 1, 2 ** 31 - 1))
+    const seed = Number(process.env['TEST_SEED'] ?? integerBetween(systemRandom, 1, 2 ** 31 - 1))
     t.diagnostic(`seed ${seed}`)
     const random = seededRandom(seed)
     const own = { ...config(), writeAttemptsMax: 1, requestTimeoutMs: 2_000 }

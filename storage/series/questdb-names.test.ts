@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { anyText } from '../../kernel/testing/any-text.ts'
 import { columnName, rollupName, tableName } from './questdb-names.ts'
 
 const NAME = /^[a-z0-9_]{1,127}$/
-const texts = fc.string({ unit: 'binary', maxLength: 200 })
+const texts = anyText({ maxLength: 200 })
 
 test('names of tables and columns are safe whatever they stand for, and differ where that does', () => {
   const hostile = [

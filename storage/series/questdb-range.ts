@@ -28,7 +28,7 @@ interface KeyedReading {
  * Then the readings from there on, which are few enough to be sorted by all four keys.
  */
 export async function queryRange(
-  sql: QuestdbSql,
+  sql: Pick<QuestdbSql, 'rows'>,
   allTables: readonly TypeTable[],
   asked: RangeQuery,
   receivedBefore: number,
@@ -56,7 +56,7 @@ export async function queryRange(
 
 /** Event times (µs) of the newest readings of all tables, newest first, each with its table; all that share the last one's instant, too. */
 async function newestTimes(
-  sql: QuestdbSql,
+  sql: Pick<QuestdbSql, 'rows'>,
   tables: readonly TypeTable[],
   condition: Condition,
   metric: string | undefined,
@@ -73,7 +73,7 @@ async function newestTimes(
 }
 
 async function readTable(
-  sql: QuestdbSql,
+  sql: Pick<QuestdbSql, 'rows'>,
   table: TypeTable,
   condition: Condition,
   metric: string | undefined,

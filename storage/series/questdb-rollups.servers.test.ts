@@ -50,7 +50,7 @@ function opener(t: TestContext): { prefix: string; open: (changes?: Partial<Ques
 }
 
 test('a roll-up answers as the readings do, through late readings, replays, new metrics and retention', async (t) => {
-  const seed = Number(process.env['FLEETPULSE_TEST_SEED'] ?? integerBetween(systemRandom, 1, 2 ** 31 - 1))
+  const seed = Number(process.env['TEST_SEED'] ?? integerBetween(systemRandom, 1, 2 ** 31 - 1))
   t.diagnostic(`seed ${seed}`)
   const random = seededRandom(seed)
   const { open } = opener(t)

@@ -117,7 +117,7 @@ export class QuestdbSeriesStore implements SeriesStore {
     })
   }
 
-  async range(asked: RangeQuery): Promise<{ items: StoredReading[]; next: string | null }> {
+  async range(asked: RangeQuery, signal?: AbortSignal): Promise<{ items: StoredReading[]; next: string | null }> {
     if (integer('limit', asked.limit) < 1) {
       throw new InvalidInputError(`limit must be at least 1, not ${asked.limit}`, {
         details: { field: 'limit' },
@@ -126,7 +126,7 @@ export class QuestdbSeriesStore implements SeriesStore {
     }
     const limit = Math.min(asked.limit, this.#options.config.rangeLimitMax)
     return await this.#read((session) =>
-      queryRange(session.sql, session.catalogue.tablesOf(asked.tenant), { ...asked, limit }, session.marks.receivedBefore),
+      queryRange(session.sql.until(signal), session.catalogue.tablesOf(asked.tenant), { ...asked, limit }, session.marks.receivedBefore),
     )
   }
 

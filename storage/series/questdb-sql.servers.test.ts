@@ -2,13 +2,14 @@ import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { LimitError, TimeoutError } from '../../kernel/errors.ts'
 import { silentLogger } from '../../kernel/log.ts'
-import { systemClock } from '../../kernel/time.ts'
+import { sleep, systemClock } from '../../kernel/time.ts'
 import { questdbAddress } from './questdb-address.ts'
 import type { QuestdbConfig } from './questdb-config.ts'
 import { QuestdbSql } from './questdb-sql.ts'
 import { questdbConfig, sharedQuestdb } from './testing/questdb.ts'
 
 const ENDLESS = 'SELECT sum(a.x * b.x) FROM long_sequence(1000000) a CROSS JOIN long_sequence(1000000) b'
+const UNWANTED = 'SELECT max(a.x * b.x) FROM long_sequence(1000000) a CROSS JOIN long_sequence(1000000) b'
 
 function openSql(t: TestContext, changes: Partial<QuestdbConfig>): QuestdbSql {
   const config = questdbConfig({ ...sharedQuestdb(), ...changes })
@@ -38,4 +39,27 @@ test('statements beyond readQueueMax are refused while the others go on', async 
   assert.ok(refused[0] instanceof TimeoutError)
   assert.ok(refused.length > 1 && refused.slice(1).every((error) => error instanceof LimitError))
   assert.deepEqual((outcomes[1] as PromiseFulfilledResult<unknown>).value, [[1]])
+})
+
+test('a statement that nobody waits for any more ends in QuestDB too, and one that waits never begins', async (t) => {
+  const sql = openSql(t, { queryTimeoutMs: 60_000, readConnections: 1 })
+  const watcher = openSql(t, {})
+  const isRunning = async (): Promise<boolean> => {
+    const running = await watcher.rows('watch', 'SELECT query FROM query_activity()')
+    return running.some(([text]) => String(text).startsWith(UNWANTED))
+  }
+  const until = async (wanted: boolean): Promise<void> => {
+    while ((await isRunning()) !== wanted) await sleep(systemClock, 20)
+  }
+  const given = new AbortController()
+  const running = sql.until(given.signal).rows('add up', UNWANTED)
+  const waiting = sql.until(given.signal).rows('ask', 'SELECT 1::LONG')
+  const gone = (error: unknown): boolean => error instanceof TimeoutError && /who asked waits no longer/.test(error.message)
+  const ends = Promise.all([assert.rejects(running, gone), assert.rejects(waiting, gone)])
+  await until(true)
+  given.abort()
+  await ends
+  assert.deepEqual(await sql.rows('ask', 'SELECT 2::LONG'), [[2]], 'its place in the pool is free')
+  await until(false)
+  await assert.rejects(sql.until(given.signal).rows('ask', 'SELECT 3::LONG'), gone)
 })

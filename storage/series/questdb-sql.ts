@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { LimitError, describeError } from '../../kernel/errors.ts'
+import { LimitError, TimeoutError, describeError } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import { withTimeout } from '../../kernel/retry.ts'
 import type { Clock } from '../../kernel/time.ts'
@@ -59,8 +59,18 @@ export class QuestdbSql {
     this.#pool = pool
   }
 
+  /** The same statements, given up when the signal aborts: those that wait do not begin, one that runs loses its connection, and QuestDB ends it. */
+  until(signal: AbortSignal | undefined): Pick<QuestdbSql, 'rows'> {
+    if (signal === undefined) return this
+    return { rows: (doing, text, parameters) => this.#rows(doing, text, parameters, signal) }
+  }
+
   /** `doing` completes "cannot …" should it fail. */
-  async rows(doing: string, text: string, parameters: readonly Parameter[] = []): Promise<Row[]> {
+  rows(doing: string, text: string, parameters: readonly Parameter[] = []): Promise<Row[]> {
+    return this.#rows(doing, text, parameters)
+  }
+
+  async #rows(doing: string, text: string, parameters: readonly Parameter[] = [], signal?: AbortSignal): Promise<Row[]> {
     const pool = this.#pool
     if (pool === null) throw stoppedError()
     if (pool.waitingCount >= this.#config.readQueueMax + 1) {
@@ -69,9 +79,11 @@ export class QuestdbSql {
       })
     }
     try {
-      const result = await pool.query({ text, values: parameters as unknown[], rowMode: 'array' })
+      const query = { text, values: parameters as unknown[], rowMode: 'array' as const }
+      const result = signal === undefined ? await pool.query(query) : await queryUntil(pool, query, signal)
       return result.rows as Row[]
     } catch (error) {
+      if (signal?.aborted === true) throw new TimeoutError(`${doing}: who asked waits no longer`, { cause: error })
       throw this.#pool === null ? stoppedError() : toQuestdbError(error, doing, this.#address.pg)
     }
   }
@@ -87,4 +99,33 @@ export class QuestdbSql {
       this.#log.warn({ error: describeError(error) }, 'left queries to QuestDB behind')
     }
   }
+}
+
+/** A connection is lent while the signal has not aborted; when it does, it is closed under its statement. Rejects at once then. */
+async function queryUntil(pool: pg.Pool, query: pg.QueryArrayConfig, signal: AbortSignal): Promise<pg.QueryArrayResult> {
+  signal.throwIfAborted()
+  const ask = async (): Promise<pg.QueryArrayResult> => {
+    const client = await pool.connect()
+    let isLent = true
+    const giveBack = (close: boolean): void => {
+      if (isLent) client.release(close)
+      isLent = false
+    }
+    const close = (): void => giveBack(true)
+    signal.addEventListener('abort', close, { once: true })
+    try {
+      signal.throwIfAborted()
+      return await client.query(query)
+    } finally {
+      signal.removeEventListener('abort', close)
+      giveBack(false)
+    }
+  }
+  return await new Promise((resolve, reject) => {
+    const leave = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', leave, { once: true })
+    ask()
+      .then(resolve, reject)
+      .finally(() => signal.removeEventListener('abort', leave))
+  })
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { integerBetween, systemRandom } from '../../kernel/random.ts'
+import { anyText } from '../../kernel/testing/any-text.ts'
 import type { MetricValue } from '../../contracts/reading.ts'
 import { allPages, asStored, MIDNIGHT, ReadingSource, writeAll, type ReadingParts, type SeriesEngine } from './testing/contract-engine.ts'
 
@@ -10,7 +11,7 @@ const RUNS = 25
 /** Metric names as strange as JSON allows; each name keeps one kind within its type, as ingest sees to. */
 const metricNames = fc.uniqueArray(
   fc.oneof(
-    fc.string({ unit: 'binary', maxLength: 80 }),
+    anyText({ maxLength: 80 }),
     fc.constantFrom('__proto__', 'constructor', 'ts', 'TS', 'Ts', 'tenant', 'rowid', '"', "'", '`', '\\', '$1'),
   ),
   { minLength: 1, maxLength: 12 },
@@ -18,7 +19,7 @@ const metricNames = fc.uniqueArray(
 const valuesOf: Record<string, fc.Arbitrary<MetricValue>> = {
   number: fc.double({ noNaN: true, noDefaultInfinity: true }),
   boolean: fc.boolean(),
-  string: fc.string({ unit: 'binary', maxLength: 40 }),
+  string: anyText({ maxLength: 40 }),
 }
 
 const batches = metricNames.chain((names) =>
@@ -34,7 +35,7 @@ const batches = metricNames.chain((names) =>
         device: fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/),
         ts: fc.oneof(fc.integer({ min: MIDNIGHT, max: MIDNIGHT + 5 }), fc.integer({ min: 946_684_800_000, max: 4_102_444_800_000 })),
         receivedAt: fc.integer({ min: MIDNIGHT, max: MIDNIGHT + 5 }),
-        boot: fc.string({ unit: 'binary', maxLength: 20 }),
+        boot: anyText({ maxLength: 20 }),
         seq: fc.maxSafeNat(),
         partition: fc.integer({ min: 0, max: 3 }),
         values,
@@ -45,11 +46,11 @@ const batches = metricNames.chain((names) =>
   }),
 )
 
-/** What goes in comes out: any readings, in any batches, through pages of any size. The seed is printed; FLEETPULSE_TEST_SEED replays it. */
+/** What goes in comes out: any readings, in any batches, through pages of any size. The seed is printed; TEST_SEED replays it. */
 export function propertyContract(engine: () => SeriesEngine): void {
   describe('any readings', () => {
     test('come back through pages, each once and in order', async (t) => {
-      const seed = Number(process.env['FLEETPULSE_TEST_SEED'] ?? integerBetween(systemRandom, 1, 2 ** 31 - 1))
+      const seed = Number(process.env['TEST_SEED'] ?? integerBetween(systemRandom, 1, 2 ** 31 - 1))
       t.diagnostic(`seed ${seed}`)
       const source = new ReadingSource()
       let run = 0

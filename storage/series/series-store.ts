@@ -74,8 +74,11 @@ export interface SeriesStore extends Service {
   positions(): Promise<ReadonlyMap<number, number>>
   /** For each identity: is a row of it stored already? Same order as asked. Rows in MOVED_PARTITION and above always count. */
   contains(identities: readonly ReadingIdentity[]): Promise<boolean[]>
-  /** Newest event time first, then newest receipt, then highest offset. InvalidInputError for a cursor that no page gave, and for a limit below 1. */
-  range(query: RangeQuery): Promise<{ items: StoredReading[]; next: string | null }>
+  /**
+   * Newest event time first, then newest receipt, then highest offset. InvalidInputError for a cursor that no page gave, and for a limit below 1.
+   * When the signal aborts, nobody waits for the answer any more: TimeoutError at once, and the query leaves the queue, or the engine.
+   */
+  range(query: RangeQuery, signal?: AbortSignal): Promise<{ items: StoredReading[]; next: string | null }>
   latest(tenant: string, device: string): Promise<StoredReading | null>
   /** Oldest first; buckets begin at multiples of `intervalMs` since the epoch. InvalidInputError for a metric that holds no numbers. */
   downsample(query: DownsampleQuery): Promise<Bucket[]>

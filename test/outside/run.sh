@@ -33,7 +33,7 @@ install_tools() {
 
 check 'tools are there' install_tools
 checks=("$@")
-[ $# -gt 0 ] || checks=(tls devices est metrics expired start-errors fuzz api)
+[ $# -gt 0 ] || checks=(tls devices est est-bouncycastle lint metrics expired start-errors fuzz api)
 if start_platform main FLEETPULSE_BROKER_CONNECT_RATE_PER_S=10000 FLEETPULSE_BROKER_CONNECT_BURST_MAX=100000; then
   ok 'platform starts'
   main_pid=$pid

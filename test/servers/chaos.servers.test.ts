@@ -8,8 +8,9 @@ import { CALAMITIES, chaosRun, DISORDER } from '../testing/chaos.ts'
 import { Cluster } from '../testing/cluster.ts'
 
 /*
- * Stored once, through anything: 2 000 readings/s from 200 devices while processes and servers die. The servers are the test's own, because
- * it kills them. FLEETPULSE_TEST_SEED and FLEETPULSE_TEST_CHAOS_ROUNDS (how often each calamity happens) replay and prolong it.
+ * Stored once, through anything: 2 000 readings/s from 200 devices while processes and servers die, and what goes wrong with devices
+ * meanwhile is talked about by agents to its end, nothing said twice. The servers are the test's own, because
+ * it kills them. TEST_SEED and TEST_CHAOS_ROUNDS (how often each calamity happens) replay and prolong it.
  */
 
 const WINDOW_SIZE_MS = 5_000
@@ -26,8 +27,8 @@ after(async () => {
 })
 
 test('nothing acknowledged is lost or doubled while processes and servers die', async (t) => {
-  const seed = Number(process.env.FLEETPULSE_TEST_SEED ?? 20_261_121)
-  const rounds = Number(process.env.FLEETPULSE_TEST_CHAOS_ROUNDS ?? 1)
+  const seed = Number(process.env.TEST_SEED ?? 20_261_121)
+  const rounds = Number(process.env.TEST_CHAOS_ROUNDS ?? 1)
   await servers.start()
   const { kafka, questdb, mongodb } = servers
   const addresses = { kafka: kafka.address, questdbHttp: questdb.address, questdbPg: questdb.pgAddress, mongodb: mongodb.address }
@@ -36,6 +37,8 @@ test('nothing acknowledged is lost or doubled while processes and servers die', 
     FLEETPULSE_WINDOWS_IDLE_TIMEOUT_MS: '600000',
     FLEETPULSE_WINDOWS_OUT_OF_ORDERNESS_MS: '0',
     FLEETPULSE_PROCESSING_CHECKPOINT_MS: '3000',
+    // What goes wrong one after the other is an incident apiece, not one of the whole fleet.
+    FLEETPULSE_ALERTS_INCIDENT_BURST_MS: '1000',
   })
   await cluster.add('registry', 'registry')
   await cluster.add('dashboard', 'dashboard')
@@ -45,6 +48,7 @@ test('nothing acknowledged is lost or doubled while processes and servers die', 
   await cluster.add('processing-2', 'processing')
   await cluster.add('anomaly-1', 'anomaly')
   await cluster.add('alerts-1', 'alerts')
+  await cluster.add('agents-1', 'agents')
   const report = await chaosRun({
     cluster,
     servers,
@@ -71,4 +75,6 @@ test('nothing acknowledged is lost or doubled while processes and servers die', 
   assert.ok((report.ledger.duplicate ?? 0) > report.acked * DISORDER.repeatShare * 0.5, 'repeated publishes were counted')
   assert.deepEqual(report.windowFaults, [], `seed ${seed}`)
   assert.ok(report.windowsChecked > 0, 'windows were compared')
+  assert.deepEqual(report.conversationFaults, [], `seed ${seed}`)
+  assert.ok(report.digests >= report.incidents && report.incidents > 0, 'incidents were talked about')
 })

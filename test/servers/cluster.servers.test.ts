@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import mqtt, { type MqttClient } from 'mqtt'
 import type { Alert } from '../../contracts/alert.ts'
+import type { Conversation, Message } from '../../contracts/conversation.ts'
 import { newId } from '../../kernel/ids.ts'
 import { gaussian, seededRandom } from '../../kernel/random.ts'
 import { withTimeout } from '../../kernel/retry.ts'
@@ -11,7 +12,7 @@ import { Cluster, type Member } from '../testing/cluster.ts'
 import { until } from '../testing/platform-process.ts'
 import { serverAddress } from '../testing/server-addresses.ts'
 
-/* Every target a process of its own, edge, processing, anomaly and alerts twice, over Kafka, QuestDB and MongoDB's protocol. */
+/* Every target a process of its own, edge, processing, anomaly, alerts and agents twice, over Kafka, QuestDB and MongoDB's protocol. */
 
 const DROP_TIMEOUT_MS = 10_000
 const name = `t${newId(systemClock.nowMs()).replaceAll('-', '').slice(-10).toLowerCase()}`
@@ -37,6 +38,8 @@ before(async () => {
     cluster.add('anomaly-2', 'anomaly'),
     cluster.add('alerts-1', 'alerts'),
     cluster.add('alerts-2', 'alerts'),
+    cluster.add('agents-1', 'agents'),
+    cluster.add('agents-2', 'agents'),
   ])
   bundle = await cluster.enrol('pump-1', 'generic')
 })
@@ -98,6 +101,41 @@ test('a device goes wrong: from its certificate to the alert through six kinds o
   )
   await client.endAsync()
 })
+
+test('the processes of the agents talk about it, and another process shows their digest and lets a person ask', async () => {
+  const talk = await until('a digest is published', async () => {
+    const { items } = await cluster.get<{ items: Conversation[] }>('/conversations?search=pump-1')
+    return items.find(({ revision }) => revision > 0)
+  })
+  const messages = async (): Promise<Message[]> => (await cluster.get<{ items: Message[] }>(`/conversations/${talk.id}/messages`)).items
+  const said = await messages()
+  assert.deepEqual(said.map(({ from }) => from).slice(0, 4), ['agent:triage', 'agent:diagnostics', 'agent:historian', 'agent:reporter'])
+  assert.deepEqual(
+    said.map(({ seq }) => seq),
+    said.map((_, i) => i + 1),
+  )
+  const digest = await cluster.get<{ headline: string; label: string; evidence: Record<string, string> }>(`/incidents/${talk.id}/digest`)
+  assert.match(digest.headline, /pump-1/)
+  assert.equal(digest.label, 'Written by rules and statistics, no language model')
+  for (const id of Object.values(digest.evidence)) assert.equal((await cluster.get<{ id: string }>(`/evidence/${id}`)).id, id)
+
+  const { status } = await cluster.with('dashboard').process.post(`/conversations/${talk.id}/join`, {})
+  assert.equal(status, 200)
+  await cluster.with('dashboard').process.post(`/conversations/${talk.id}/messages`, { content: 'What should I check next?' })
+  const answer = await until('an answer', async () => (await messages()).find(({ kind }) => kind === 'answer'))
+  assert.equal(answer.from, 'agent:reporter')
+  const turns = new Map(await Promise.all(cluster.members.map(async (member) => [member.name, await turnsOf(member)] as const)))
+  const elsewhere = [...turns].filter(([member, count]) => count > 0 && !member.startsWith('agents-'))
+  assert.deepEqual(elsewhere, [], 'the turns are those of the agents')
+  assert.ok((turns.get('agents-1') ?? 0) + (turns.get('agents-2') ?? 0) >= 5)
+})
+
+/** Turns that agents took in this process. */
+async function turnsOf({ process }: Member): Promise<number> {
+  const { operations, api } = process.ready as { operations?: string; api?: string }
+  const text = await (await fetch(`${operations ?? api}/metrics`)).text()
+  return [...text.matchAll(/^fleetpulse_agents_turns_total\{[^}]*\} (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0)
+}
 
 test('a device that connects to the second edge is dropped by the first', async () => {
   const first = await connect(edges[0] as Member)

@@ -9,7 +9,9 @@ import { systemClock } from '../../kernel/time.ts'
 import { Fleet } from '../../simulators/fleet.ts'
 import { measureStored, type StoredItem, type StoredTruth } from '../../simulators/store-check.ts'
 import { Balancer } from './balancer.ts'
+import { Troubles } from './chaos-troubles.ts'
 import type { Cluster, Member } from './cluster.ts'
+import { conversationFaults } from './conversation-faults.ts'
 import { until } from './platform-process.ts'
 import { windowFaults, type OracleReading } from './window-oracle.ts'
 
@@ -19,6 +21,7 @@ export const CALAMITIES = [
   'kill processing',
   'kill anomaly',
   'kill alerts',
+  'kill agents',
   'kill registry',
   'kill dashboard',
   'kafka',
@@ -39,6 +42,10 @@ export interface ChaosReport extends StoredTruth {
   ledger: Record<string, number>
   windowsChecked: number
   windowFaults: string[]
+  /** What agents talked about, and what was not as it must be. */
+  incidents: number
+  digests: number
+  conversationFaults: string[]
 }
 
 export interface ChaosOptions {
@@ -58,7 +65,7 @@ export interface ChaosOptions {
 }
 
 /** Copies that may be added and taken away again. */
-const COPIED: readonly Target[] = ['processing', 'anomaly', 'alerts', 'edge']
+const COPIED: readonly Target[] = ['processing', 'anomaly', 'alerts', 'agents', 'edge']
 const PAGE_ITEMS = 1_000
 /** Shares of publishes that come twice, and that the next one overtakes. */
 export const DISORDER = { repeatShare: 0.02, swapShare: 0.02 }
@@ -87,12 +94,15 @@ export async function chaosRun(options: ChaosOptions): Promise<ChaosReport> {
     disorder: DISORDER,
     enrol: (device) => cluster.enrol(device, GENERIC_TYPE),
   })
+  const troubles = new Troubles({ cluster, port: balancer.port, seed })
   try {
+    await troubles.prepare(options.calamities.length)
     await fleet.connect()
     onProgress(`${devices} devices are connected`)
     fleet.run()
     const happened: string[] = []
     for (const calamity of shuffled(options.calamities, random)) {
+      troubles.begin()
       await wait(integerBetween(random, options.pauseMs[0], options.pauseMs[1]))
       const what = await happen(calamity, options, balancer, random)
       happened.push(what)
@@ -102,15 +112,24 @@ export async function chaosRun(options: ChaosOptions): Promise<ChaosReport> {
     }
     await wait(options.windowSizeMs * 2)
     fleet.pause()
-    await until('the last acknowledgements', () => Promise.resolve(fleet.totals().unacked === 0), FLOW_TIMEOUT_MS)
-    return await check(options, fleet, happened)
+    try {
+      await until('the last acknowledgements', () => Promise.resolve(fleet.totals().unacked + troubles.unacked === 0), FLOW_TIMEOUT_MS)
+    } catch (error) {
+      const waiting = fleet.devices.filter(({ unacked }) => unacked > 0)
+      onProgress(
+        `still waiting: ${JSON.stringify(waiting.map(({ id, unacked, isConnected, reconnects }) => ({ id, unacked, isConnected, reconnects })))}`,
+      )
+      throw error
+    }
+    return await check(options, fleet, troubles, happened)
   } finally {
+    troubles.stop()
     fleet.stop()
     await balancer.stop()
   }
 }
 
-async function check(options: ChaosOptions, fleet: Fleet, happened: string[]): Promise<ChaosReport> {
+async function check(options: ChaosOptions, fleet: Fleet, troubles: Troubles, happened: string[]): Promise<ChaosReport> {
   const { cluster, seed, onProgress } = options
   const { sent, acked, reconnects } = fleet.totals()
   const ledger = await until(
@@ -126,7 +145,8 @@ async function check(options: ChaosOptions, fleet: Fleet, happened: string[]): P
   const truth = await measureStored({ fleet, store, clock: systemClock, timeoutMs: 30_000, onProgress: () => undefined })
   const ids = fleet.devices.slice(0, options.windowDevices).map(({ id }) => id)
   const windows = await compareWindows(cluster, ids, options.windowSizeMs)
-  return { seed, happened, sent, acked, reconnects, ledger, ...truth, ...windows }
+  const { faults, ...conversed } = await conversationFaults(cluster, troubles.devices, FLOW_TIMEOUT_MS)
+  return { seed, happened, sent, acked, reconnects, ledger, ...truth, ...windows, ...conversed, conversationFaults: faults }
 }
 
 /** Where the API is asked. */
@@ -174,6 +194,7 @@ async function happen(calamity: Calamity, options: ChaosOptions, balancer: Balan
     case 'kill processing':
     case 'kill anomaly':
     case 'kill alerts':
+    case 'kill agents':
     case 'kill registry':
     case 'kill dashboard': {
       const target = calamity.slice('kill '.length)

@@ -6,6 +6,9 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { Ready, ReadyLine } from '../../app/ready.ts'
+import { ApiClient } from '../../cli/api-client.ts'
+import { enrolOverEst, estAddress } from '../../cli/enrol.ts'
+import { writeDeviceBundle } from '../../provisioning/doors/device-bundle.ts'
 import { ROOT } from './repository.ts'
 
 /** What users run; the compiled commands behind it are those of the last build. */
@@ -50,8 +53,10 @@ export class PlatformProcess {
     return readFileSync(join(this.data, 'admin-token'), 'utf8').trim()
   }
 
-  async start(args: readonly string[] = []): Promise<Ready> {
-    const child = spawn(LAUNCHER, ['start', '--print-ready', ...args], {
+  /** `through`: a program with its arguments that runs it and leaves it its place, as `strace -D` does. */
+  async start(args: readonly string[] = [], through: readonly string[] = []): Promise<Ready> {
+    const [program = LAUNCHER, ...rest] = [...through, LAUNCHER, 'start', '--print-ready', ...args]
+    const child = spawn(program, rest, {
       env: this.#env,
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -88,6 +93,14 @@ export class PlatformProcess {
   /** kill -9. */
   async kill(): Promise<void> {
     await this.#end('SIGKILL')
+  }
+
+  /** Stands still, as a machine that swaps or a paused container does, until `thaw`. */
+  freeze(): void {
+    this.#child?.kill('SIGSTOP')
+  }
+  thaw(): void {
+    this.#child?.kill('SIGCONT')
   }
 
   /** SIGTERM; answers the exit code. */
@@ -128,28 +141,45 @@ export class PlatformProcess {
     return { status: answer.status, body: (text === '' ? undefined : JSON.parse(text)) as T }
   }
 
+  async delete(path: string): Promise<void> {
+    const answer = await fetch(`${this.api}/api/v1${path}`, { method: 'DELETE', headers: { authorization: `Bearer ${this.token}` } })
+    assert.equal(answer.status, 204, `DELETE ${path}: ${answer.status}`)
+  }
+
   /** Runs a command of the CLI against this platform; throws when it fails. */
   async cli(...args: string[]): Promise<string> {
     const { stdout } = await promisify(execFile)(LAUNCHER, args, { env: this.#env, cwd: this.folder, maxBuffer: 64 * 1024 ** 2 })
     return stdout
   }
 
-  /** A device with its certificate, in a folder: key.pem, cert.pem, ca.pem. */
+  /** A device with its certificate, in a folder: key.pem, cert.pem, ca.pem. As `fleetpulse provision device` gets them, without a process for it. */
   async provision(device: string, type = 'generic'): Promise<{ folder: string; key: Buffer; cert: Buffer; ca: Buffer }> {
     const folder = join(this.folder, 'devices', device)
-    await this.cli('provision', 'device', device, '--type', type, '--out', folder)
+    const api = ApiClient.find({ data: this.data })
+    try {
+      await writeDeviceBundle(folder, await enrolOverEst(api, estAddress(api, {}), device, type))
+    } finally {
+      await api.close()
+    }
     const read = (name: string): Buffer => readFileSync(join(folder, name))
     return { folder, key: read('key.pem'), cert: read('cert.pem'), ca: read('ca.pem') }
   }
 }
 
-/** Waits for a condition; says what was waited for when it does not come. */
-export async function until<T>(what: string, condition: () => Promise<T | undefined | false>, timeoutMs = 30_000): Promise<T> {
+/**
+ * Waits for a condition; says what was waited for when it does not come, and with a function what was there instead. The limit only ends a wait
+ * in vain: machines are slow and shared.
+ */
+export async function until<T>(
+  what: string | (() => string),
+  condition: () => Promise<T | undefined | false>,
+  timeoutMs = 60_000,
+): Promise<T> {
   const deadline = performance.now() + timeoutMs
   for (;;) {
     const value = await condition()
     if (value !== undefined && value !== false) return value
-    assert.ok(performance.now() < deadline, `waited ${timeoutMs} ms in vain for ${what}`)
+    assert.ok(performance.now() < deadline, `waited ${timeoutMs} ms in vain for ${typeof what === 'string' ? what : what()}`)
     await wait(25)
   }
 }

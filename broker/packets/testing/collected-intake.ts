@@ -36,7 +36,8 @@ export class CollectedIntake {
       nowMs: () => 0,
       listener: {
         onPackets,
-        onAnswer: (bytes) => void this.#answers.push(bytes),
+        onPublish: () => false,
+      onAnswer: (bytes) => void this.#answers.push(bytes),
         onConnect: () => (this.#connected = true),
         onDisconnect: (packet) => {
           this.#disconnected = true

@@ -1,5 +1,9 @@
 import { Type } from 'typebox'
+import { AlertRuleSchema } from '../../../contracts/alert.ts'
 import type { Anomaly } from '../../../contracts/anomaly.ts'
+import { EvidenceSchema } from '../../../contracts/evidence.ts'
+import { nearestCases } from '../../../anomaly/feedback/nearest-cases.ts'
+import { AnomalyEventSchema, PatternSchema } from '../../../contracts/feedback.ts'
 import type { Api, RouteContext } from '../context.ts'
 import { CursorSchema, decodeCursor, encodeCursor, LimitSchema, listOf, parseTime, TimeSchema } from '../lists.ts'
 import { problemResponses } from '../problem.ts'
@@ -11,7 +15,8 @@ const ExplanationSchema = Type.Object({
   expected: NumberOrNull,
   low: NumberOrNull,
   high: NumberOrNull,
-  contributions: Type.Array(Type.Object({ part: Type.String(), weight: Type.Number() })),
+  wouldBeNormal: Type.Optional(NumberOrNull),
+  contributions: Type.Array(Type.Object({ part: Type.String(), weight: Type.Number(), error: Type.Optional(Type.Number({ description: 'standard error, of a weight that was sampled' })) })),
   detector: Type.String(),
   detectorVersion: Type.Integer(),
   parameters: Type.Record(Type.String(), Type.Union([Type.Number(), Type.String(), Type.Boolean()])),
@@ -29,11 +34,29 @@ const AnomalySchema = Type.Object({
   score: Type.Number(),
   severity: Type.String(),
   explanation: ExplanationSchema,
+  confidence: Type.Optional(Type.Number({ description: '0 to 1: of many such anomalies, about this share is true' })),
+  pattern: Type.Optional(PatternSchema),
+  event: Type.Optional(AnomalyEventSchema),
+  confirmedBy: Type.Optional(Type.String({ description: 'id of the feedback that made it come before its time' })),
   partition: Type.Integer(),
   offset: Type.Integer(),
   correlationId: Type.String(),
+  evidence: Type.Optional(EvidenceSchema),
+  rule: Type.Optional(AlertRuleSchema),
+  retracted: Type.Optional(Type.Boolean({ description: 'a corrected window takes back what was raised' })),
 })
 const IdSchema = Type.Object({ id: Type.String({ minLength: 1, maxLength: 400 }) })
+const CaseSchema = Type.Object({
+  id: Type.String(),
+  ts: Type.Integer(),
+  score: Type.Number(),
+  likeness: Type.Number({ description: '0 to 1; 1: the same shape' }),
+  verdict: Type.Union([Type.String(), Type.Null()], { description: '`confirmed`, `rejected`, or null: nobody said' }),
+  cause: Type.String(),
+})
+/** Nearest past cases that are told, and earlier anomalies among which they are looked for. */
+const CASES = 3
+const EARLIER_MAX = 200
 /** Readings shown on each side of an anomaly. */
 const NEIGHBOURS = 30
 
@@ -84,14 +107,26 @@ export function anomalyRoutes(api: Api, context: RouteContext): void {
         summary: 'Why it was said: expected value and band, contributions, versions, log offset and the readings around it',
         tags: ['anomalies'],
         params: IdSchema,
-        response: { 200: Type.Object({ anomaly: AnomalySchema, explanation: ExplanationSchema, readings: Type.Array(Type.Object({ ts: Type.Integer(), value: Type.Union([Type.Number(), Type.Boolean(), Type.String()]) })) }), ...problemResponses() },
+        response: { 200: Type.Object({ anomaly: AnomalySchema, explanation: ExplanationSchema, readings: Type.Array(Type.Object({ ts: Type.Integer(), value: Type.Union([Type.Number(), Type.Boolean(), Type.String()]) })), cases: Type.Array(CaseSchema) }), ...problemResponses() },
       },
     },
     async (request) => {
       const { tenant } = context.allow(request, 'read', 'anomalies', request.params.id)
       const anomaly = await context.anomalies.get(tenant, request.params.id)
-      return { anomaly, explanation: anomaly.explanation, readings: await readingsAround(context, tenant, anomaly) }
+      return { anomaly, explanation: anomaly.explanation, readings: await readingsAround(context, tenant, anomaly), cases: await casesLike(context, tenant, anomaly) }
     },
+  )
+}
+
+/** The likest earlier ones of the same metric, with what people said of them. */
+async function casesLike(context: RouteContext, tenant: string, anomaly: Anomaly) {
+  const { device, metric } = anomaly
+  const { items } = await context.anomalies.list({ tenant, device, metric, toTs: anomaly.ts, limit: EARLIER_MAX })
+  return Promise.all(
+    nearestCases(anomaly, items, CASES).map(async ({ anomaly: one, likeness }) => {
+      const { items: said } = await context.feedback.list({ tenant, anomaly: one.id, limit: 1 })
+      return { id: one.id, ts: one.ts, score: one.score, likeness, verdict: said[0]?.verdict ?? null, cause: said[0]?.cause ?? '' }
+    }),
   )
 }
 

@@ -119,10 +119,10 @@ function exportRoute(api: Api, context: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const { tenant, id } = context.allow(request, 'read', 'audit')
+      const { tenant, actor } = context.allow(request, 'read', 'audit')
       await context.auditTrail.record({
         tenant,
-        actor: `user:${id}`,
+        actor,
         origin: request.ip,
         correlationId: request.id,
         action: 'audit.export',

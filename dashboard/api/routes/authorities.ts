@@ -50,9 +50,9 @@ const ReasonSchema = Type.Unsafe<CrlReason>({ type: 'string', enum: Object.keys(
 /** The CAs. Changes are carried out by the process that holds their keys, whichever it is. */
 export function authorityRoutes(api: Api, context: RouteContext): void {
   const place: Place = async (request, order) => {
-    const { id: who } = context.allow(request, 'write', 'authorities')
+    const { actor } = context.allow(request, 'write', 'authorities')
     context.tell(request, { action: `certificate.authority-${order.kind}`, ...('id' in order ? { subject: { kind: 'authority', id: order.id } } : {}) })
-    const outcome = await context.authorityOrders.place(order, `user:${who}`)
+    const outcome = await context.authorityOrders.place(order, actor)
     const { csrPem: _csrPem, ...after } = outcome
     context.tell(request, { subject: { kind: 'authority', id: outcome.id }, after })
     return outcome

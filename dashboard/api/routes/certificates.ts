@@ -63,8 +63,8 @@ export function certificateRoutes(api: Api, context: RouteContext): void {
       },
     },
     async (request) => {
-      const { tenant, id } = context.allow(request, 'revoke', 'certificates', request.params.serial)
-      const revoked = await context.certificates.revoke(tenant, request.params.serial, request.body.reason, `user:${id}`)
+      const { tenant, actor } = context.allow(request, 'revoke', 'certificates', request.params.serial)
+      const revoked = await context.certificates.revoke(tenant, request.params.serial, request.body.reason, actor)
       return viewOf(revoked)
     },
   )

@@ -97,10 +97,10 @@ function changeRoutes(api: Api, context: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const { tenant, id: by } = context.allow(request, 'enrol', 'claims')
+      const { tenant, actor: by } = context.allow(request, 'enrol', 'claims')
       const { id, csr, type, devices, labels, devicesMax, lifetimeMs } = request.body
       const { claim, certificatePem, caPem } = await context.claims.create({
-        ...{ tenant, id, csrDer: derOf(csr), devicesMax, by: `user:${by}`, origin: request.ip },
+        ...{ tenant, id, csrDer: derOf(csr), devicesMax, by, origin: request.ip },
         ...{ type: type ?? null, devices: devices ?? '*', labels: labels ?? {} },
         ...(lifetimeMs === undefined ? {} : { lifetimeMs }),
       })
@@ -122,8 +122,8 @@ function changeRoutes(api: Api, context: RouteContext): void {
       },
     },
     async (request) => {
-      const { tenant, id: by } = context.allow(request, 'revoke', 'claims', request.params.id)
-      const act = { by: `user:${by}`, origin: request.ip, devices: request.body.devices === true }
+      const { tenant, actor: by } = context.allow(request, 'revoke', 'claims', request.params.id)
+      const act = { by, origin: request.ip, devices: request.body.devices === true }
       const { claim, revoked } = await context.claims.revoke(tenant, request.params.id, act)
       return { claim: viewOf(claim), revokedCertificates: revoked }
     },

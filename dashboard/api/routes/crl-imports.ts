@@ -37,11 +37,11 @@ export function crlImportRoutes(api: Api, context: RouteContext): void {
       },
     },
     async (request) => {
-      const { tenant, id } = context.allow(request, 'revoke', 'certificates')
+      const { tenant, actor } = context.allow(request, 'revoke', 'certificates')
       if (!Buffer.isBuffer(request.body)) {
         throw new InvalidInputError('there is no CRL in the request', { remedy: `Send it as it is, with Content-Type ${CRL_TYPES.join(' or ')}.` })
       }
-      return context.crlImport.import(tenant, request.body, `user:${id}`)
+      return context.crlImport.import(tenant, request.body, actor)
     },
   )
 }

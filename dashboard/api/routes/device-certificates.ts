@@ -31,11 +31,11 @@ export function deviceCertificateRoutes(api: Api, context: RouteContext): void {
     },
     async (request, reply) => {
       const { id: device } = request.params
-      const { tenant, id } = context.allow(request, 'enrol', 'certificates', device)
+      const { tenant, actor } = context.allow(request, 'enrol', 'certificates', device)
       await context.registry.getDevice(tenant, device)
       const der = csrDerOf(Buffer.from(request.body.csr))
       if (der === undefined) throw refusal('malformed', 'the text is neither PEM nor base64')
-      const answer = await context.operatorDoor.enrol({ tenant, device }, der, `user:${id}`)
+      const answer = await context.operatorDoor.enrol({ tenant, device }, der, actor)
       if (answer.status === 'refused') throw refusal(answer.reason, answer.detail)
       const { serial, notAfter, certificate, ca } = answer
       const after = { serial, notAfter, door: 'operator' }

@@ -56,10 +56,10 @@ function importRoute(api: Api, context: RouteContext): void {
       },
     },
     async (request) => {
-      const { tenant, id } = context.allow(request, 'write', 'devices')
+      const { tenant, actor } = context.allow(request, 'write', 'devices')
       const { dryRun = false, tokens = false } = request.query
       if (tokens) context.allow(request, 'enrol', 'enrolment-tokens')
-      const by = `user:${id}`
+      const by = actor
       const outcome = await context.deviceImport.run(request.body as unknown as AsyncIterable<Uint8Array>, { tenant, dryRun, by })
       // Devices leave entries of their own; this one says that they came by a file.
       const action = dryRun ? 'import.check' : 'import.run'

@@ -27,10 +27,10 @@ export function deviceLifeRoutes(api: Api, context: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const { tenant, id } = context.allow(request, 'write', 'devices', request.params.id)
+      const { tenant, actor } = context.allow(request, 'write', 'devices', request.params.id)
       const { state, why } = request.body
       const version = expectedVersion(request)
-      const device = await context.registry.transition(tenant, request.params.id, state, `user:${id}`, {
+      const device = await context.registry.transition(tenant, request.params.id, state, actor, {
         origin: request.ip,
         ...(why === undefined ? {} : { why }),
         ...(version === undefined ? {} : { version }),

@@ -63,9 +63,9 @@ function fleetRoutes(api: Api, context: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const { tenant, id } = context.allow(request, 'write', 'devices')
+      const { tenant, actor } = context.allow(request, 'write', 'devices')
       const { body } = request
-      const created = await context.registry.createDevice(tenant, { id: body.id, type: body.type, labels: body.labels ?? {} }, `user:${id}`, { origin: request.ip })
+      const created = await context.registry.createDevice(tenant, { id: body.id, type: body.type, labels: body.labels ?? {} }, actor, { origin: request.ip })
       return reply.code(201).header('location', `/api/v1/devices/${created.id}`).header('etag', etagOf(created.version)).send(created)
     },
   )

@@ -15,9 +15,9 @@ export function enrolmentTokenRoutes(api: Api, context: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const { tenant, id } = context.allow(request, 'enrol', 'enrolment-tokens')
+      const { tenant, actor } = context.allow(request, 'enrol', 'enrolment-tokens')
       const { deviceId, type } = request.body
-      const { token, expiresAt } = await context.enrolmentTokens.create({ tenant, deviceId, by: `user:${id}`, ...(type === undefined ? {} : { type }) })
+      const { token, expiresAt } = await context.enrolmentTokens.create({ tenant, deviceId, by: actor, ...(type === undefined ? {} : { type }) })
       context.tell(request, { subject: { kind: 'device', id: deviceId }, after: { type: type ?? null, expiresAt } })
       return reply.code(201).send({ token, deviceId, expiresAt })
     },

@@ -56,8 +56,8 @@ function registerRoutes(api: Api, context: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const { tenant, id } = context.allow(request, 'enrol', 'factory-authorities')
-      return reply.code(201).send(await context.factoryAuthorities.newCode(tenant, `user:${id}`))
+      const { tenant, actor } = context.allow(request, 'enrol', 'factory-authorities')
+      return reply.code(201).send(await context.factoryAuthorities.newCode(tenant, actor))
     },
   )
   api.post(
@@ -71,10 +71,10 @@ function registerRoutes(api: Api, context: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const { tenant, id: by } = context.allow(request, 'enrol', 'factory-authorities')
+      const { tenant, actor: by } = context.allow(request, 'enrol', 'factory-authorities')
       const { id, certificate, chain, code, proof, template } = request.body
       const registered = await context.factoryAuthorities.register({
-        ...{ tenant, id, code, template, by: `user:${by}`, origin: request.ip },
+        ...{ tenant, id, code, template, by, origin: request.ip },
         ...{ certificatePem: certificate, chainPem: chain ?? '', proofPem: proof },
       })
       return reply.code(201).send(viewOf(registered))
@@ -120,9 +120,9 @@ function changeRoutes(api: Api, context: RouteContext): void {
       },
     },
     async (request) => {
-      const { tenant, id: by } = context.allow(request, 'enrol', 'factory-authorities', request.params.id)
+      const { tenant, actor: by } = context.allow(request, 'enrol', 'factory-authorities', request.params.id)
       return viewOf(
-        await context.factoryAuthorities.setState(tenant, request.params.id, request.body.state, { by: `user:${by}`, origin: request.ip }),
+        await context.factoryAuthorities.setState(tenant, request.params.id, request.body.state, { by, origin: request.ip }),
       )
     },
   )
@@ -137,8 +137,8 @@ function changeRoutes(api: Api, context: RouteContext): void {
       },
     },
     async (request) => {
-      const { tenant, id: by } = context.allow(request, 'revoke', 'factory-authorities', request.params.id)
-      const { revoked } = await context.factoryAuthorities.remove(tenant, request.params.id, { by: `user:${by}`, origin: request.ip })
+      const { tenant, actor: by } = context.allow(request, 'revoke', 'factory-authorities', request.params.id)
+      const { revoked } = await context.factoryAuthorities.remove(tenant, request.params.id, { by, origin: request.ip })
       return { revokedCertificates: revoked }
     },
   )

@@ -88,8 +88,8 @@ function readingRoutes(api: Api, context: RouteContext): void {
 
 function decidingRoutes(api: Api, context: RouteContext): void {
   api.post('/findings/check', { schema: { summary: 'Check everything now; answers when it is done', tags, response: { 200: RunSchema, ...problemResponses() } } }, async (request) => {
-    const { id } = context.allow(request, 'write', 'findings')
-    const run = await context.posture.check(`user:${id}`)
+    const { actor } = context.allow(request, 'write', 'findings')
+    const run = await context.posture.check(actor)
     const { by, startedAt, finishedAt, certificates, open } = run
     context.tell(request, { subject: { kind: 'finding', id: 'all' }, after: { certificates, open } })
     return { by, startedAt, finishedAt, certificates, open }
@@ -106,10 +106,10 @@ function decidingRoutes(api: Api, context: RouteContext): void {
       },
     },
     async (request) => {
-      const { tenant, id } = context.allow(request, 'write', 'findings', request.params.id)
+      const { tenant, actor } = context.allow(request, 'write', 'findings', request.params.id)
       const { until, why } = request.body
       const before = await context.posture.get(tenant, request.params.id)
-      const finding = await context.posture.suppress(tenant, request.params.id, { until, why, by: `user:${id}` })
+      const finding = await context.posture.suppress(tenant, request.params.id, { until, why, by: actor })
       context.tell(request, { why, ...deviceOf(finding.device), before: suppressionOf(before), after: suppressionOf(finding) })
       return finding
     },

@@ -1,12 +1,15 @@
 import { Type } from 'typebox'
 import type { FastifyRequest } from 'fastify'
-import { AccessError, LimitError } from '../../../kernel/errors.ts'
+import { describeError, LimitError } from '../../../kernel/errors.ts'
+import { every, type Timer } from '../../../kernel/time.ts'
 import type { LiveEvent } from '../live-hub.ts'
 import type { Api, RouteContext } from '../context.ts'
 import { problemResponses } from '../problem.ts'
 
-/** A comment line this often keeps proxies from closing a quiet stream; and so often it is asked whether the watcher may still watch. */
+/** A comment line this often keeps proxies from closing a quiet stream. */
 const HEARTBEAT_MS = 15_000
+/** How often it is asked whether the watcher may still watch: so long a stream outlives its session, key or right. */
+const RECHECK_MS = 1_000
 
 export function liveRoutes(api: Api, context: RouteContext): void {
   api.get(
@@ -58,11 +61,7 @@ export function liveRoutes(api: Api, context: RouteContext): void {
         write(`event: ${event}\ndata: ${data}\n\n`)
       }
       const remove = live.add({ tenant, device, readings: request.query.readingsOf ?? request.query.readings ?? device !== undefined, send, end })
-      let heartbeat = clock.after(HEARTBEAT_MS, function beat() {
-        if (!isStillAllowed(context, request)) return end()
-        write(': still here\n\n')
-        heartbeat = clock.after(HEARTBEAT_MS, beat)
-      })
+      const heartbeat = watching(context, request, write, end)
       const finish = (): void => {
         heartbeat.cancel()
         remove()
@@ -73,13 +72,19 @@ export function liveRoutes(api: Api, context: RouteContext): void {
   )
 }
 
-/** A session that was closed or has run out, or a right that was taken away, ends the stream too. */
-function isStillAllowed(context: RouteContext, request: FastifyRequest): boolean {
-  try {
-    context.allow(request, 'read', 'live')
-    return true
-  } catch (error) {
-    if (error instanceof AccessError || error instanceof LimitError) return false
-    throw error
-  }
+/** Tells a quiet watcher that it is still watched over, and ends the stream once its session is closed or over, or its right is gone. */
+function watching(context: RouteContext, request: FastifyRequest, write: (text: string) => void, end: () => void): Timer {
+  const { clock, log } = context
+  let saidMs = clock.monotonicMs()
+  return every(
+    clock,
+    RECHECK_MS,
+    async () => {
+      if (!(await context.isStillAllowed(request, 'read', 'live'))) return end()
+      if (clock.monotonicMs() - saidMs < HEARTBEAT_MS) return
+      saidMs = clock.monotonicMs()
+      write(': still here\n\n')
+    },
+    (error) => log.warn({ error: describeError(error) }, 'whether a watcher may still watch could not be asked'),
+  )
 }

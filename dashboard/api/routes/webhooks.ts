@@ -1,20 +1,29 @@
 import { Type } from 'typebox'
 import { WEBHOOK_EVENTS } from '../../../alerts/webhooks/webhook-documents.ts'
-import type { DeliveryView, EndpointView } from '../../../alerts/webhooks/webhook-service.ts'
+import type { DeliveryView, EndpointView } from '../../../alerts/webhooks/webhook-views.ts'
+import { NOTIFIER_KINDS, type NotifierKind } from '../../../alerts/notifiers/notifier.ts'
 import type { Api, RouteContext } from '../context.ts'
 import { CursorSchema, LimitSchema, listOf } from '../lists.ts'
 import { etagOf, expectedVersion } from '../preconditions.ts'
 import { problemResponses } from '../problem.ts'
 
 const EventSchema = Type.Union(WEBHOOK_EVENTS.map((event) => Type.Literal(event)))
+const KindSchema = Type.Unsafe<NotifierKind>({ type: 'string', enum: [...NOTIFIER_KINDS], description: 'how it is told; default standard-webhooks' })
 const SETTINGS = {
-  events: Type.Optional(Type.Array(EventSchema, { minItems: 1, maxItems: 16, uniqueItems: true })),
+  events: Type.Optional(Type.Array(EventSchema, { maxItems: 32, uniqueItems: true, description: 'none: it gets only what the routing sends there' })),
   description: Type.Optional(Type.String({ maxLength: 500 })),
   enabled: Type.Optional(Type.Boolean()),
+  kind: Type.Optional(KindSchema),
+  template: Type.Optional(Type.Union([Type.String({ maxLength: 4_000 }), Type.Null()], { description: 'the text people read, with {{ paths }} into the notice; null: the plain one' })),
+  ordered: Type.Optional(Type.Boolean({ description: 'one at a time, in order: the next waits until the one before is delivered or parked' })),
 }
 const UrlSchema = Type.String({ minLength: 1, maxLength: 2_048, description: 'where notices are POSTed' })
 const EndpointSchema = Type.Object({
   id: Type.String(),
+  kind: KindSchema,
+  template: Type.Union([Type.String(), Type.Null()]),
+  ordered: Type.Boolean(),
+  restsUntil: Type.Union([Type.Integer(), Type.Null()], { description: 'it failed too often in a row and gets nothing until then, epoch ms' }),
   url: Type.String(),
   events: Type.Array(Type.String()),
   description: Type.String(),
@@ -30,6 +39,8 @@ const DeliverySchema = Type.Object({
   endpointId: Type.String(),
   type: Type.String(),
   alertId: Type.Union([Type.String(), Type.Null()]),
+  incidentId: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+  templateError: Type.Optional(Type.Union([Type.String(), Type.Null()], { description: 'why the plain text went out instead of the template' })),
   correlationId: Type.String(),
   state: Type.String({ description: 'pending, delivered or dead' }),
   parkReason: Type.Union([Type.String(), Type.Null()]),
@@ -46,6 +57,9 @@ const DeliverySchema = Type.Object({
       url: Type.String(),
       status: Type.Union([Type.Integer(), Type.Null()]),
       error: Type.Union([Type.String(), Type.Null()]),
+      headersMs: Type.Optional(Type.Union([Type.Number(), Type.Null()])),
+      requestHeaders: Type.Optional(Type.Record(Type.String(), Type.String())),
+      responseHeaders: Type.Optional(Type.Record(Type.String(), Type.String())),
       responseBody: Type.String(),
     }),
   ),
@@ -142,6 +156,16 @@ function deliveryRoutes(api: Api, context: RouteContext): void {
     return reply.code(202).send(await webhooks.ping(principal, request.params.id))
   })
   api.post(
+    '/webhooks/:id/replay',
+    { schema: { summary: 'Send all parked deliveries of this endpoint again, oldest first', tags, params: IdSchema, response: { 202: Type.Object({ replayed: Type.Integer() }), ...problemResponses() } } },
+    async (request, reply) => {
+      const principal = context.allow(request, 'write', 'webhooks', request.params.id)
+      const replayed = await webhooks.replayAll(principal, request.params.id)
+      context.tell(request, { after: { replayed } })
+      return reply.code(202).send({ replayed })
+    },
+  )
+  api.post(
     '/webhooks/deliveries/:deliveryId/replay',
     { schema: { summary: 'Send a delivery again', tags, params: DeliveryIdSchema, response: { 202: DeliverySchema, ...problemResponses() } } },
     async (request, reply) => {
@@ -162,6 +186,6 @@ function deliveryRoutes(api: Api, context: RouteContext): void {
 }
 
 function plain(endpoint: EndpointView) {
-  const { id, url, events, description, enabled, disabledReason, createdAt, updatedAt, version } = endpoint
-  return { id, url, events, description, enabled, disabledReason, createdAt, updatedAt, version }
+  const { id, kind = 'standard-webhooks', template = null, ordered = false, restsUntil = null, url, events, description, enabled, disabledReason, createdAt, updatedAt, version } = endpoint
+  return { id, kind, template, ordered, restsUntil, url, events, description, enabled, disabledReason, createdAt, updatedAt, version }
 }

@@ -3,15 +3,32 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import type { Static, TSchema } from 'typebox'
+import { Agents } from '../../../agents/agents.ts'
+import { MemoryConfigSchema } from '../../../agents/memory/config.ts'
+import { Memories } from '../../../agents/memory/memories.ts'
+import { ProactiveConfigSchema } from '../../../agents/proactive/config.ts'
+import { AgentsConfigSchema } from '../../../agents/config.ts'
+import { BUS_TOPICS } from '../../../agents/bus/event-types.ts'
+import { EvidenceConfigSchema } from '../../../agents/evidence/config.ts'
+import { ProposalsConfigSchema } from '../../../agents/proposals/config.ts'
+import { Proposals } from '../../../agents/proposals/proposals.ts'
+import { CountingActions } from '../../../agents/proposals/testing/counting-actions.ts'
+import { IncidentTeam } from '../../../agents/team/incident-team.ts'
 import { Alerts } from '../../../alerts/alerts.ts'
 import { AlertsConfigSchema } from '../../../alerts/config.ts'
 import { WebhooksConfigSchema } from '../../../alerts/webhooks/config.ts'
 import { Webhooks } from '../../../alerts/webhooks/webhooks.ts'
+import { ModelDesk } from '../../../anomaly/models/model-desk.ts'
+import { ModelsConfigSchema } from '../../../anomaly/models/config.ts'
 import { AnomalyArchive } from '../../../anomaly/anomaly-archive.ts'
+import { AnomalyConfigSchema } from '../../../anomaly/config.ts'
+import { PolicyDesk } from '../../../anomaly/policies/policy-desk.ts'
+import { FeedbackService } from '../../../anomaly/feedback/feedback-service.ts'
 import { TOPICS } from '../../../contracts/topics.ts'
 import { auditConfig, type AuditConfig } from '../../../device-registry/audit/config.ts'
 import { Trail } from '../../../device-registry/audit/trail.ts'
 import { DeviceImport } from '../../../device-registry/import/device-import.ts'
+import { Decommission } from '../../../device-registry/decommission/decommission.ts'
 import { Registry } from '../../../device-registry/registry.ts'
 import { silentLogger } from '../../../kernel/log.ts'
 import { Metrics } from '../../../kernel/metrics.ts'
@@ -20,6 +37,10 @@ import { compileSchema } from '../../../kernel/schema.ts'
 import { Secret } from '../../../kernel/secret.ts'
 import type { Service } from '../../../kernel/service.ts'
 import { systemClock } from '../../../kernel/time.ts'
+import { RulesConfigSchema } from '../../../processing/rules/config.ts'
+import { RulePreview } from '../../../processing/rules/rule-preview.ts'
+import { Rules } from '../../../processing/rules/rules.ts'
+import { WindowsConfigSchema } from '../../../processing/windows/config.ts'
 import { AuthorityDesk } from '../../../provisioning/ca/authority-desk.ts'
 import { AuthorityOrders } from '../../../provisioning/ca/authority-orders.ts'
 import { CertificateAuthority } from '../../../provisioning/ca/authority.ts'
@@ -72,23 +93,23 @@ export class ApiFixture {
     this.#close = close
   }
 
-  static async open(changes: Partial<ApiConfig> = {}, auditChanges: Partial<AuditConfig> = {}): Promise<ApiFixture> {
+  /** `page`: folder of the built page; absent: an empty one. */
+  static async open(changes: Partial<ApiConfig> = {}, auditChanges: Partial<AuditConfig> = {}, page?: string): Promise<ApiFixture> {
     const folder = await mkdtemp(join(tmpdir(), 'fleetpulse-api-'))
-    const webRoot = join(folder, 'web')
-    await mkdir(webRoot)
-    await writeFile(join(webRoot, 'index.html'), '<!doctype html><title>page</title>')
+    const webRoot = page ?? (await emptyPage(folder))
     const common = { clock: systemClock, log: silentLogger, metrics: new Metrics(), random: seededRandom(1) }
     const documents = new LmdbDocuments({ ...common, directory: join(folder, 'documents'), config: defaultsOf(DocumentsConfigSchema) })
     await documents.start()
     const opened = await openTemporaryLog({ directory: join(folder, 'log') })
     const eventLog = opened.log
-    const topics = [...Object.values(TOPICS), 'anomalies.dlq', 'alerts.dlq']
+    const topics = [...Object.values(TOPICS), ...['anomalies', 'alerts', ...BUS_TOPICS].map((topic) => `${topic}.dlq`)]
     await eventLog.ensureTopics(topics.map((topic) => ({ topic, partitions: 1, retentionBytes: 0, retentionMs: 0 })))
     const series = await openStore(join(folder, 'series'))
     const stores = { ...common, documents, eventLog }
     const provisioning = defaultsOf(ProvisioningConfigSchema, { crossOverDelayMs: 0, signingPollMs: 10 })
     const auditTrail = new Trail(stores)
     const registry = new Registry({ ...stores, auditTrail })
+    const decommission = new Decommission({ ...stores, registry })
     const authority = new CertificateAuthority({ ...common, dataDir: folder, config: provisioning, pkiUrl: () => 'http://localhost' })
     const certificates = new Certificates({ ...stores, auditTrail })
     const signingDesk = new SigningDesk({ ...stores, authority, config: provisioning })
@@ -106,11 +127,34 @@ export class ApiFixture {
       ...{ ...stores, auditTrail, config: defaultsOf(PostureConfigSchema), rsaBitsMin: 2_048, settings: [], works: false },
       countDevices: (tenant) => registry.countDevices(tenant),
     })
+    const models = new ModelDesk({ ...stores, config: defaultsOf(ModelsConfigSchema), hasType })
     const anomalies = new AnomalyArchive({ ...stores, anomaliesMax: 1_000 })
-    const alerts = new Alerts({ ...stores, config: defaultsOf(AlertsConfigSchema) })
+    const policies = new PolicyDesk({ ...stores, config: defaultsOf(AnomalyConfigSchema) })
+    const feedback = new FeedbackService({
+      ...{ ...stores, series, anomalies, policies, config: defaultsOf(AnomalyConfigSchema) },
+      devices: {
+        typeOf: async (tenant, device) => (await registry.getDevice(tenant, device)).type,
+        ofType: (tenant, type, label, max) => registry.idsOf(tenant, type, label, max),
+        labelsOf: (tenant, device) => registry.labelsOf(tenant, device),
+      },
+    })
+    const facts = { labelsOf: (tenant: string, device: string) => registry.labelsOf(tenant, device) }
+    const alerts = new Alerts({ ...stores, facts, config: defaultsOf(AlertsConfigSchema) })
     const webhooks = new Webhooks({ ...stores, config: defaultsOf(WebhooksConfigSchema, { allowHttp: true, allowPrivateTargets: true }) })
+    const rulesConfig = defaultsOf(RulesConfigSchema, { activationMs: 200, refreshMs: 100 })
+    const windowsConfig = defaultsOf(WindowsConfigSchema)
+    const rules = new Rules({ ...stores, config: rulesConfig, windows: windowsConfig })
+    // No turns are taken here: what agents look at is another test's.
+    const memories = new Memories({ ...stores, config: defaultsOf(MemoryConfigSchema), works: false })
+    const incidentOf = async () => null
+    // Over things of its own: what is really done is app's to join.
+    const { actions } = new CountingActions(documents)
+    const proposals = new Proposals({ ...stores, actions, auditTrail, config: defaultsOf(ProposalsConfigSchema), works: false })
+    const team = new IncidentTeam({ ...stores, config: defaultsOf(EvidenceConfigSchema), sources: {} as never, incidentOf: async () => null })
+    const agents = new Agents({ ...stores, auditTrail, config: defaultsOf(AgentsConfigSchema), processId: 'test', team, memories, incidentOf, proactive: { config: defaultsOf(ProactiveConfigSchema) }, works: false })
     const desks = [signingDesk, authorityDesk, authorityOrders]
     const running: Service[] = [
+      decommission,
       auditTrail, posture,
       registry,
       authority,
@@ -121,8 +165,14 @@ export class ApiFixture {
       claims,
       factoryAuthorities,
       anomalies,
+      models,
+      feedback,
+      policies,
       alerts,
       webhooks,
+      rules,
+      proposals,
+      agents,
     ]
     for (const service of running) await service.start()
     const operations = { failing: {} as Record<string, string> }
@@ -131,12 +181,23 @@ export class ApiFixture {
       ...{ posture, auditTrail, auditConfig: auditConfig(auditChanges) },
       deviceImport: new DeviceImport({ registry, log: silentLogger }),
       operatorDoor: new LocalOperatorDoor({ authority, enrolment }),
-      ...{ series, registry, authorityOrders, certificates, enrolmentTokens, expiryForecast, claims, factoryAuthorities, anomalies, webRoot },
+      proposals,
+      ...{ series, registry, decommission, authorityOrders, certificates, enrolmentTokens, expiryForecast, claims, factoryAuthorities, anomalies, models, feedback, policies, webRoot },
       crlImport: new CrlImport({ ...common, certificates, config: provisioning, authorities: ownAuthorities(authority, certificates) }),
       config: defaultsOf(ApiConfigSchema, { port: 0, ...changes }),
       adminToken: new Secret(TOKEN),
+      anomalyConfig: defaultsOf(AnomalyConfigSchema),
       alerts: alerts.service,
+      maintenance: alerts.maintenance,
+      incidents: alerts.incidents,
+      routing: webhooks.routing,
       webhooks: webhooks.service,
+      rules: rules.service,
+      ...{ conversations: agents.conversations, roster: agents.roster, attention: agents.attention, agentEvents: agents.events, proactive: agents.proactive, memories, digests: team.summaries, evidence: team.evidence },
+      rulePreview: new RulePreview({
+        ...{ service: rules.service, series, config: rulesConfig, windows: windowsConfig },
+        devicesOf: (tenant) => registry.listDevices({ tenant, limit: 100 }),
+      }),
       operations: operationsOf(operations, common.metrics),
     }
     const live = new LiveHub(services)
@@ -173,6 +234,13 @@ export class ApiFixture {
 
 function ownAuthorities({ issuing, issuers: [{ keyId }] }: CertificateAuthority, certificates: Certificates): CrlAuthorities {
   return (tenant) => Promise.resolve([{ certificate: issuing, find: (serial) => certificates.issuedBy(keyId, tenant, serial) }])
+}
+
+async function emptyPage(folder: string): Promise<string> {
+  const webRoot = join(folder, 'web')
+  await mkdir(webRoot)
+  await writeFile(join(webRoot, 'index.html'), '<!doctype html><title>page</title>')
+  return webRoot
 }
 
 function operationsOf(state: { failing: Record<string, string> }, metrics: Metrics): Operations {

@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { StoreError } from '../../../kernel/errors.ts'
+import { EnvironmentError, StoreError } from '../../../kernel/errors.ts'
 import { silentLogger } from '../../../kernel/log.ts'
 import { Secret } from '../../../kernel/secret.ts'
 import { systemClock } from '../../../kernel/time.ts'
@@ -38,11 +38,15 @@ const stores: Pkcs11KeyStore[] = []
 
 function missing(): string | false {
   if (library === '') return 'NOT TESTED: SoftHSM2 (Debian package softhsm2) is not installed'
+  return isPackageThere() ? false : 'NOT TESTED: the optional package pkcs11js is not installed'
+}
+
+function isPackageThere(): boolean {
   try {
     createRequire(import.meta.url).resolve('pkcs11js')
-    return false
+    return true
   } catch {
-    return 'NOT TESTED: the optional package pkcs11js is not installed'
+    return false
   }
 }
 
@@ -64,6 +68,15 @@ before(async () => {
 after(async () => {
   for (const each of stores) await each.close()
   await rm(folder, { recursive: true, force: true })
+})
+
+test('without the optional package it is said what is missing and how to get it', { skip: isPackageThere() && 'it is there' }, async () => {
+  await assert.rejects(store().has('x'), (error: unknown) => {
+    assert.ok(error instanceof EnvironmentError)
+    assert.equal(error.code, 'PKCS11_MISSING')
+    assert.match(error.remedy ?? '', /npm install pkcs11js.*caKeyStore/)
+    return true
+  })
 })
 
 // First: a token is logged in to for the whole process.

@@ -47,8 +47,18 @@ export function patch<T>(path: string, body: object): Promise<T> {
   return request<T>('PATCH', path, body)
 }
 
-export function remove(path: string): Promise<void> {
-  return request<void>('DELETE', path)
+/** `version`: refused (412) when others changed it since. */
+export function put<T>(path: string, body: object, version?: number): Promise<T> {
+  return request<T>('PUT', path, body, undefined, ifMatch(version))
+}
+
+/** `version`: refused (412) when others changed it since. */
+export function remove(path: string, version?: number): Promise<void> {
+  return request<void>('DELETE', path, undefined, undefined, ifMatch(version))
+}
+
+function ifMatch(version: number | undefined): Record<string, string> {
+  return version === undefined ? {} : { 'if-match': `"${version}"` }
 }
 
 async function request<T>(

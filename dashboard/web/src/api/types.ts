@@ -21,6 +21,8 @@ export interface Problem {
 
 export interface Who {
   id: string
+  /** `user`, `api-key` or `agent`. */
+  kind: string
   tenant: string
   roles: string[]
 }
@@ -94,7 +96,8 @@ export interface Explanation {
   expected: number | null
   low: number | null
   high: number | null
-  contributions: { part: string; weight: number }[]
+  wouldBeNormal?: number | null
+  contributions: { part: string; weight: number; error?: number }[]
   detector: string
   detectorVersion: number
   parameters: Record<string, number | string | boolean>
@@ -112,6 +115,7 @@ export interface Anomaly {
   receivedAt: number
   phase: string
   score: number
+  confidence?: number
   severity: Severity
   explanation: Explanation
   partition: number
@@ -123,6 +127,7 @@ export interface AnomalyExplanation {
   anomaly: Anomaly
   explanation: Explanation
   readings: { ts: number; value: MetricValue }[]
+  cases: { id: string; ts: number; score: number; likeness: number; verdict: string | null; cause: string }[]
 }
 
 export type AlertState = 'open' | 'acknowledged' | 'resolved'
@@ -132,6 +137,13 @@ export interface AlertHistoryEntry {
   by: string
   action: string
   note?: string
+}
+
+/** What an alert rests on, beside its explanation. */
+export interface Evidence {
+  readings: { ts: number | null; metric: string; value: MetricValue | null; topic: string; partition: number | null; offset: number | null }[]
+  window: { kind: string; startTs: number; endTs: number; revision: number | null; aggregate: string | null; value: number | null } | null
+  versions: Record<string, string | number>
 }
 
 export interface Alert {
@@ -148,14 +160,48 @@ export interface Alert {
   updatedAt: number
   resolvedAt: number | null
   silencedUntil: number | null
+  snoozedUntil: number | null
+  suppressedBy: string | null
+  quiet: { reason: 'maintenance' | 'dependency'; ref: string; until: number | null } | null
+  incident: { id: string; level: string } | null
+  assignee: string | null
+  flapping: boolean
+  escalation: number
   anomalyCount: number
   maxScore: number
   firstAnomalyId: string
   lastAnomalyId: string
   explanation: unknown
+  evidence: Evidence
+  rule: { id: string; version: number; name: string; summary: string; remedy: string } | null
   correlationId: string
   history: AlertHistoryEntry[]
   historyDropped: number
+}
+
+/** Alerts that belong together. */
+export interface Incident {
+  id: string
+  level: 'device' | 'group' | 'cause'
+  title: string
+  cause: string
+  state: AlertState
+  severity: Severity
+  escalation: number
+  announced: boolean
+  acknowledgedBy: string | null
+  alertCount: number
+  openCount: number
+  acknowledgedCount: number
+  devices: string[]
+  openedAt: number
+  updatedAt: number
+  resolvedAt: number | null
+}
+
+export interface IncidentChange {
+  id: string
+  incident: Incident
 }
 
 /** An alert's change on the live stream. */
@@ -269,45 +315,103 @@ export interface LedgerEntry extends LedgerCounts {
   bootsTruncated: boolean
 }
 
-export interface Webhook {
-  id: string
-  url: string
-  events: string[]
-  description: string
-  enabled: boolean
-  disabledReason: string | null
-  createdAt: number
-  updatedAt: number
-  version: number
-}
-
-export interface WebhookWithSecret {
-  endpoint: Webhook
-  secret: string
-}
-
-export interface DeliveryAttempt {
+export interface AuditEntry {
+  seq: number
   at: number
-  durationMs: number
-  url: string
-  status: number | null
-  error: string | null
-  responseBody: string
+  actor: string
+  origin?: string
+  action: string
+  subject: { kind: string; id: string }
+  device?: string
+  outcome: 'done' | 'refused' | 'failed'
+  why?: string
+  before?: unknown
+  after?: unknown
+  count?: number
+  correlationId?: string
+  previousHash: string
+  hash: string
 }
 
-export interface Delivery {
+export interface AuditCheckpoint {
+  seq: number
+  at: number
+  hash: string
+  jws: string
+}
+
+export type FindingSeverity = 'critical' | 'high' | 'medium' | 'low'
+export type FindingState = 'open' | 'suppressed' | 'resolved'
+
+export interface Finding {
   id: string
-  endpointId: string
-  type: string
-  alertId: string | null
-  correlationId: string
+  check: string
+  severity: FindingSeverity
+  subject: { kind: string; id: string }
+  device: string | null
+  title: string
+  remedy: string
+  evidence: Record<string, unknown>
+  state: 'open' | 'resolved'
+  firstSeenAt: number
+  lastSeenAt: number
+  resolvedAt: number | null
+  suppressedUntil: number
+  suppressedBy: string | null
+  suppressedWhy: string | null
+}
+
+export interface SecurityScore {
+  score: number
+  devices: number
+  counts: Record<FindingSeverity, number>
+  suppressed: number
+  worst: { device: string; score: number; findings: number }[]
+  lastRun: { by: string; startedAt: number; finishedAt: number | null; certificates: number; open: number } | null
+}
+
+/** How far a device is on its way out. */
+export interface LeavingJob {
+  kind: 'decommission' | 'transfer'
+  to: { tenant: string; device: string } | null
+  by: string
+  why: string | null
+  requestedAt: number
+  state: 'running' | 'done'
+  step: string
+  steps: { name: string; doneAt: number; result: Record<string, unknown> }[]
+  trouble: string | null
+}
+
+export interface CertificateAuthorityFacts {
+  id: string
+  role: 'root' | 'issuing'
   state: string
-  parkReason: string | null
-  attemptsMade: number
-  attemptsMax: number
-  nextAttemptAt: number | null
-  createdAt: number
-  updatedAt: number
-  body: string
-  attempts: DeliveryAttempt[]
+  subject: string
+  algorithm: string
+  key: string
+  notAfter: number
+  validCertificates?: number
+  crl?: { number: number; nextUpdate: number }
+}
+export interface CertificateAuthorities {
+  items: CertificateAuthorityFacts[]
+}
+
+export interface Claim {
+  id: string
+  type: string | null
+  devices: string
+  devicesMax: number
+  devicesUsed: number
+  expiresAt: number
+  state: 'active' | 'revoked'
+}
+
+export interface FactoryAuthority {
+  id: string
+  subject: string
+  notAfter: number
+  template: { type: string; deviceId: string }
+  state: string
 }

@@ -19,6 +19,8 @@ export class DeviceView {
   readonly device: Resource<Device>
   latest = $state.raw<LatestReading | null>(null)
   latestLoaded = $state(false)
+  /** What is said while the device is not known well enough to be judged; empty afterwards. */
+  learning = $state('')
   type = $state.raw<DeviceType | undefined>(undefined)
   /** Kinds of the metrics stored for the device's type. */
   kinds = $state.raw<Record<string, MetricKind>>({})
@@ -46,12 +48,14 @@ export class DeviceView {
     const type = this.device.value?.type
     if (type === undefined) return
     try {
-      const [latest, found, notes, known] = await Promise.all([
+      const [latest, found, notes, known, learning] = await Promise.all([
         devices.latest(this.id),
         anomalies.list({ device: this.id, limit: ANOMALIES_MAX }),
         alerts.list({ device: this.id, limit: ALERTS_MAX }),
         devices.type(type),
+        devices.learning(this.id),
       ])
+      this.learning = learning.learning ? learning.text : ''
       if (latest.reading !== null && latest.reading.ts >= (this.latest?.ts ?? 0)) this.latest = latest.reading
       this.kinds = latest.metrics
       this.latestLoaded = true

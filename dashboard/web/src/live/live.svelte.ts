@@ -1,19 +1,24 @@
 import { ApiError } from '../api/client.ts'
 import { session } from '../api/endpoints.ts'
-import type { AlertChange, Anomaly, DeviceEvent, LiveReading } from '../api/types.ts'
+import type { ConversationHint } from '../api/conversation-types.ts'
+import type { AlertChange, Anomaly, DeviceEvent, IncidentChange, LiveReading } from '../api/types.ts'
 
 interface Events {
   reading: LiveReading
   anomaly: Anomaly
   alert: AlertChange
+  incident: IncidentChange
   device: DeviceEvent
+  conversation: ConversationHint
+  message: ConversationHint
+  summary: ConversationHint
 }
 export type LiveState = 'off' | 'connecting' | 'live' | 'lost'
 
 /** Readings that come along: none, everyone's (thinned by the server), or those of one device. */
 export type WantedReadings = 'none' | 'all' | { device: string }
 
-const NAMES = ['reading', 'anomaly', 'alert', 'device'] as const
+const NAMES = ['reading', 'anomaly', 'alert', 'incident', 'device', 'conversation', 'message', 'summary'] as const
 const RETRY_MS = 2_000
 /** A page nobody looks at gives its connection back: a browser opens only six to one host. */
 const HIDDEN_FOR_MS = 20_000
@@ -33,7 +38,11 @@ class Live {
     reading: new Set(),
     anomaly: new Set(),
     alert: new Set(),
+    incident: new Set(),
     device: new Set(),
+    conversation: new Set(),
+    message: new Set(),
+    summary: new Set(),
   }
 
   start(): void {

@@ -1,17 +1,28 @@
 export type Route =
-  | { screen: 'overview' | 'devices' | 'alerts' | 'ledger' | 'rejected' | 'webhooks' | 'provisioning' | 'unknown' }
-  | { screen: 'device' | 'alert' | 'webhook'; id: string }
+  | { screen: 'overview' | 'devices' | 'alerts' | 'incidents' | 'conversations' | 'proposals' | 'rules' | 'maintenance' | 'routing' | 'models' | 'ledger' | 'rejected' | 'webhooks' | 'provisioning' | 'security' | 'trust' | 'api-keys' | 'audit' | 'unknown' }
+  | { screen: 'device' | 'alert' | 'incident' | 'conversation' | 'webhook'; id: string }
 
 const LISTS = {
   '': 'overview',
   devices: 'devices',
   alerts: 'alerts',
+  incidents: 'incidents',
+  conversations: 'conversations',
+  proposals: 'proposals',
+  rules: 'rules',
+  maintenance: 'maintenance',
+  routing: 'routing',
+  models: 'models',
   ledger: 'ledger',
   rejected: 'rejected',
   webhooks: 'webhooks',
   provisioning: 'provisioning',
+  security: 'security',
+  trust: 'trust',
+  'api-keys': 'api-keys',
+  audit: 'audit',
 } as const
-const DETAILS = { devices: 'device', alerts: 'alert', webhooks: 'webhook' } as const
+const DETAILS = { devices: 'device', alerts: 'alert', incidents: 'incident', conversations: 'conversation', webhooks: 'webhook' } as const
 
 /** Which screen a path names. */
 export function routeOf(path: string): Route {
@@ -26,6 +37,8 @@ export function routeOf(path: string): Route {
 export const pathOf = {
   device: (id: string, metric = '') => `/devices/${encodeURIComponent(id)}${metric === '' ? '' : `?metric=${encodeURIComponent(metric)}`}`,
   alert: (id: string) => `/alerts/${encodeURIComponent(id)}`,
+  incident: (id: string) => `/incidents/${encodeURIComponent(id)}`,
+  conversation: (id: string) => `/conversations/${encodeURIComponent(id)}`,
   webhook: (id: string) => `/webhooks/${encodeURIComponent(id)}`,
 }
 

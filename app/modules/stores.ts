@@ -1,0 +1,2 @@
+/** What most modules write to. */
+export const STORES = ['documents', 'eventLog'] as const

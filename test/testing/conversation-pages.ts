@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict'
+import type { Page } from 'playwright-core'
+import type { Conversation } from '../../contracts/conversation.ts'
+import type { PlatformProcess } from './platform-process.ts'
+
+/** From the incident to its conversation and back, and everything that an operator does there. */
+export async function takePart(
+  page: Page,
+  platform: PlatformProcess,
+  { incident, device }: { incident: string; device: string },
+): Promise<void> {
+  await page.goto(`${platform.api}/incidents/${incident}`)
+  await page.getByRole('link', { name: 'Conversation', exact: true }).click()
+  await page.locator('[data-watch=live]').waitFor()
+  await page.locator('[data-digest="1"] [data-label]').getByText('Written by rules and statistics, no language model').waitFor()
+  await page.locator('[data-message="1"] [data-author=local]').waitFor()
+  await page.locator('[data-gaps]').getByText('What could not be checked').waitFor()
+
+  await page.getByText(/^Figures and what says so/).click()
+  await page.locator('[data-claim] [data-evidence-id]').first().click()
+  await page.locator('[data-evidence-open] [data-readings] li').first().waitFor()
+  await page.locator('[data-evidence-open]').getByRole('link', { name: device }).first().waitFor()
+
+  await page.getByRole('button', { name: 'Join' }).click()
+  await page.locator('[data-participant="user:admin"]').getByText('here').waitFor()
+  await page.getByLabel('What to say').fill('Why did it happen?')
+  await page.getByRole('button', { name: 'Send' }).click()
+  await page.locator('[data-kind=question] [data-author=human]').waitFor()
+  await page.locator('[data-kind=answer]').getByText('Possible causes').waitFor()
+
+  const rating = page.getByRole('form', { name: 'Rating' })
+  await rating.getByText('4 of 5').click({ force: true })
+  await rating.getByLabel('Note').fill('close')
+  await rating.getByRole('button', { name: 'Rate' }).click()
+  await rating.getByText(/Rated 4 of 5, right, by admin/).waitFor()
+  await page.getByRole('button', { name: 'Recheck evidence' }).click()
+
+  await page.getByRole('link', { name: 'Its incident' }).click()
+  await page.locator(`a[data-conversation="${incident}"]`).waitFor()
+  await page.getByRole('link', { name: 'Conversations', exact: true }).click()
+  await page.locator(`tr[data-conversation="${incident}"]`).waitFor()
+  await page.getByLabel('Device', { exact: true }).fill('nobody')
+  await page.getByText('No conversation matches.').waitFor()
+  await page.getByLabel('Device', { exact: true }).fill(device)
+  await page.locator(`tr[data-conversation="${incident}"]`).waitFor()
+  await page.getByLabel('State').selectOption('open')
+  await page.getByText('No conversation matches.').waitFor()
+}
+
+const HOSTILE = [
+  '<script>window.ran=1</script>',
+  '<img src=x onerror="window.ran=1">',
+  '"><svg onload=window.ran=1>',
+  'javascript:window.ran=1',
+  '{@html "<b>"}',
+  '[E1](javascript:window.ran=1)',
+]
+/** Turns what follows around, hides itself, and would colour a terminal. */
+const HIDDEN = '\u202egnitset\u200b\u0007\u001b[31mred\u001b[0m\u2066'
+
+/** What people and devices may write is shown as text on the pages of conversations: titles, words, names; `texts` were sent by a device. */
+export async function showHostile(page: Page, platform: PlatformProcess, texts: readonly string[]): Promise<void> {
+  const words = HOSTILE.join(' ') + HIDDEN
+  const { body } = await platform.post<Conversation>('/conversations', {
+    title: HOSTILE.slice(0, 3).join(' ') + HIDDEN,
+    agents: ['triage'],
+    message: words,
+  })
+  await page.goto(`${platform.api}/conversations?search=svg`)
+  const row = page.locator(`tr[data-conversation="${body.id}"]`)
+  await row.getByText('<script>window.ran=1</script>').waitFor()
+  assert.equal(await page.locator('main :is(script, img, iframe)').count(), 0)
+  await row.getByRole('link').click()
+  await page.locator('[data-watch=live]').waitFor()
+  const shown = (await page.locator('[data-message="1"]').innerText()) + (await page.locator('h1').innerText())
+  for (const text of HOSTILE) assert.ok(shown.includes(text), `${text} is shown as it is`)
+  assert.doesNotMatch(shown, /[\u202a-\u202e\u2066-\u2069\u200b\u0007\u001b]/, 'nothing that is not seen is left')
+  assert.equal(await page.locator('main :is(script, img, iframe), main svg[onload], main b').count(), 0)
+
+  // What a device calls its metrics, in the evidence of the conversation about it.
+  await page.goto(`${platform.api}/conversations?device=pump-1`)
+  const quality = page.getByRole('region', { name: 'Begun by agents themselves' })
+  await quality.getByText('nobody has said yet').first().waitFor()
+  assert.match(await quality.innerText(), /Satisfaction\s+nobody has said yet/, 'not claimed before people said')
+  await page.locator('tr[data-conversation] a').first().click()
+  await page.locator('[data-digest]').waitFor()
+  await page.getByText(/^Figures and what says so/).click()
+  for (const chip of await page.locator('[data-claim] [data-evidence-id][aria-pressed=false]').all()) {
+    await chip.click()
+    await page.locator('[data-evidence-open] .mono').waitFor()
+    if (
+      (await page
+        .locator('[data-evidence-open]')
+        .getByText(texts[0] ?? '')
+        .count()) > 0
+    )
+      break
+  }
+  await page
+    .locator('[data-evidence-open]')
+    .getByText(texts[0] ?? '')
+    .first()
+    .waitFor()
+  assert.equal(await page.locator('main :is(script, img, iframe)').count(), 0)
+  assert.equal(await page.evaluate('window.ran'), undefined, 'no script ran')
+  assert.notEqual(await page.title(), '1')
+}
