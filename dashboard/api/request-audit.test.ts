@@ -165,8 +165,10 @@ test('an act that cannot be recorded is answered as failed, and not kept for its
 })
 
 test('a flood of refused requests leaves two entries of each kind, and few in all', async (t) => {
-  const api = await ApiFixture.open({}, { refusalWindowMs: 1_000, refusalKindsMax: 5 })
+  const windowMs = 1_000
+  const api = await ApiFixture.open({}, { refusalWindowMs: windowMs, refusalKindsMax: 5 })
   t.after(() => api.close())
+  const startedMs = systemClock.monotonicMs()
   for (let index = 0; index < 200; index++) {
     await api.server.inject({
       method: 'POST',
@@ -175,14 +177,16 @@ test('a flood of refused requests leaves two entries of each kind, and few in al
       headers: { authorization: 'Bearer wrong' },
     })
   }
-  const deadlineMs = systemClock.monotonicMs() + 5_000
+  const deadlineMs = systemClock.monotonicMs() + 30_000
   let refused: AuditEntry[] = []
   while (refused.reduce((sum, { count }) => sum + (count ?? 1), 0) < 200) {
     assert.ok(systemClock.monotonicMs() < deadlineMs, JSON.stringify(refused))
     await new Promise<void>((resolve) => systemClock.after(50, resolve))
     refused = await entriesOf(api, '&outcome=refused')
   }
-  assert.ok(refused.length <= 24, `${refused.length} entries`)
+  // A slow machine asks through more windows: each has two entries of each of five kinds and of the rest, and one may be cut at either end.
+  const windows = Math.floor((systemClock.monotonicMs() - startedMs) / windowMs) + 2
+  assert.ok(refused.length <= Math.min(12 * windows, 100), `${refused.length} entries in ${windows} windows`)
   // Reading is audited where it was refused.
   await api.server.inject({ method: 'GET', url: '/api/v1/devices', remoteAddress: '10.9.9.9' })
   await api.ask('GET', '/devices')
