@@ -44,7 +44,7 @@ import { TurnWorker } from './turns/turn-worker.ts'
 /* What agents keep and decide, over MongoDB's protocol and Kafka, where every process has connections of its own. */
 
 const PROPOSALS = 12
-const WAIT_MAX_MS = 20_000
+const WAIT_MAX_MS = 60_000
 const [ana, bob]: Principal[] = ['ana', 'bob'].map((id) => ({ kind: 'user', id, tenant: 'default', roles: ['admin'] }))
 
 interface Stores {

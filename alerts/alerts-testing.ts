@@ -24,7 +24,7 @@ import { AlertsConfigSchema, type AlertsConfig } from './config.ts'
 
 export const T0 = 1_700_000_000_000
 /** Longest wait for something to happen; long enough for a busy machine. */
-const WAIT_MAX_MS = 20_000
+const WAIT_MAX_MS = 60_000
 
 const checkAlerts = compileSchema(AlertsConfigSchema)
 const checkDocuments = compileSchema(DocumentsConfigSchema)

@@ -65,7 +65,7 @@ async function openWorld(t: TestContext): Promise<World> {
 }
 
 async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const deadlineMs = systemClock.monotonicMs() + 15_000
+  const deadlineMs = systemClock.monotonicMs() + 60_000
   while (!(await holds())) {
     assert.ok(systemClock.monotonicMs() < deadlineMs, `waited in vain: ${what}`)
     await sleep(systemClock, 5)

@@ -35,7 +35,7 @@ export async function main(): Promise<void> {
   const { windows } = await pumpDataset(8, 2_000)
   let epochs = 0
   const training = runTraining({
-    ...{ backend: 'wasm', windows, from: null, share: 0.5, workMs: 20, memoryMb: 256, timeMs: TRAINING_MS, signal: abort.signal },
+    ...{ backend: 'wasm', windows, from: null, share: 0.5, workMs: 20, nice: 19, memoryMb: 256, timeMs: TRAINING_MS, signal: abort.signal },
     options: { seed: 1, epochsMax: 100_000, patienceEpochs: 100_000 },
     calibration: { quantile: 0.995, margin: 1.5 },
     onEpoch: () => Promise.resolve(epochs++ >= 0),

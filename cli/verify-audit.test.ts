@@ -20,7 +20,7 @@ const platform = new PlatformProcess({ FLEETPULSE_AUDIT_CHECKPOINT_INTERVAL_MS: 
 const exported = join(folder, 'audit.jsonl')
 const key = join(platform.data, 'statement-key.pub.pem')
 
-before(() => platform.start(), { timeout: 60_000 })
+before(() => platform.start(), { timeout: 300_000 })
 after(async () => {
   await platform.remove()
   rmSync(folder, { recursive: true, force: true })
@@ -34,7 +34,7 @@ interface Outcome {
 
 function verify(...args: string[]): Promise<Outcome> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [MAIN, 'verify', 'audit', ...args], { cwd: folder, timeout: 60_000 }, (error, stdout, stderr) =>
+    execFile(process.execPath, [MAIN, 'verify', 'audit', ...args], { cwd: folder, timeout: 300_000 }, (error, stdout, stderr) =>
       resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
     )
   })
@@ -55,7 +55,7 @@ function written(name: string, changed: readonly string[]): string {
   return path
 }
 
-test('a running platform and its export verify; the answer says with whose keys', { timeout: 60_000 }, async () => {
+test('a running platform and its export verify; the answer says with whose keys', { timeout: 300_000 }, async () => {
   for (let index = 0; index < 8; index++) await platform.post('/devices', { id: `d-${index}`, type: 'generic' })
   await platform.post('/devices/d-3/state', { state: 'suspended' })
   await until('a checkpoint of it', async () => ((await platform.get<{ seq: number } | null>('/audit/checkpoint'))?.seq ?? 0) >= 10)
@@ -72,7 +72,7 @@ test('a running platform and its export verify; the answer says with whose keys'
   )
 })
 
-test('offline: altered, removed, inserted, reordered, cut off, forged; exit code 1 each', { timeout: 60_000 }, async () => {
+test('offline: altered, removed, inserted, reordered, cut off, forged; exit code 1 each', { timeout: 300_000 }, async () => {
   const all = lines()
   const at = (id: string): number => all.findIndex((line) => line.includes(`"id":"${id}"`))
   const checked = (name: string, changed: readonly string[], ...more: string[]) =>
@@ -97,7 +97,7 @@ test('offline: altered, removed, inserted, reordered, cut off, forged; exit code
   assert.deepEqual([usage.code, usage.stderr.split('\n')[0]?.includes('cannot be read')], [2, true])
 })
 
-test('a database that was changed while nobody looked is found out on the running platform', { timeout: 120_000 }, async () => {
+test('a database that was changed while nobody looked is found out on the running platform', { timeout: 300_000 }, async () => {
   const { jws } = await platform.get<{ jws: string }>('/audit/checkpoint')
   const kept = written('kept.jws', [jws])
   await platform.stop()

@@ -34,7 +34,7 @@ interface Authority {
   pem: string
 }
 
-before(() => platform.start().then(() => undefined), { timeout: 60_000 })
+before(() => platform.start().then(() => undefined), { timeout: 300_000 })
 after(async () => {
   fleet?.stop()
   await platform.remove()
@@ -146,7 +146,7 @@ async function goesOn(): Promise<void> {
 
 test(
   'a new issuing CA by our own root takes over without ending a session; old and new devices come in everywhere',
-  { skip, timeout: 120_000 },
+  { skip, timeout: 300_000 },
   async () => {
     fleet = new Fleet({
       ...{ devices: DEVICES, ratePerS: 80, seed: 3, idPrefix: 'live-', host: 'localhost', mqttsPort: platform.ready?.mqtts ?? 0 },
@@ -213,7 +213,7 @@ async function verifiesWithEveryCrl(bundles: Record<string, DeviceBundle>): Prom
   }
 }
 
-test('so does one that a root elsewhere signed; a stranger below that root does not come in', { skip, timeout: 120_000 }, async () => {
+test('so does one that a root elsewhere signed; a stranger below that root does not come in', { skip, timeout: 300_000 }, async () => {
   const offline = await OfflineRoot.make(platform.folder)
   const old = await enrol('old-2')
   const file = (name: string): string => join(platform.folder, name)
@@ -259,7 +259,7 @@ async function stranger(offline: OfflineRoot, device: string): Promise<{ keyPem:
 
 test(
   'retiring a CA that is in use is refused; by force its devices are out at once, and the others stay',
-  { skip, timeout: 120_000 },
+  { skip, timeout: 300_000 },
   async () => {
     const fresh = await enrol('stays')
     await assert.rejects(platform.cli('ca', 'retire', 'issuing'), /valid certificates of issuing are in use/)

@@ -100,7 +100,7 @@ test(
       return sums.stored === devices.totals().sent && sums
     })
     const store = { readings: (query: string) => platform.get<{ items: StoredItem[]; next: string | null }>(`/readings?${query}`) }
-    const truth = await measureStored({ fleet, store, clock: systemClock, timeoutMs: 30_000, onProgress: () => undefined })
+    const truth = await measureStored({ fleet, store, clock: systemClock, timeoutMs: 120_000, onProgress: () => undefined })
     const windows = await compareWindows(
       platform,
       fleet.devices.slice(0, 3).map(({ id }) => id),

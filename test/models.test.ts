@@ -19,13 +19,14 @@ const platform = new PlatformProcess({
   FLEETPULSE_MODELS_TRAINING_ROWS_MIN: '200',
   FLEETPULSE_MODELS_EPOCHS_MAX: '12',
   FLEETPULSE_MODELS_TRAINING_SHARE: '1',
+  FLEETPULSE_MODELS_TRAINING_NICE: '0',
   FLEETPULSE_MODELS_REFRESH_MS: '100',
 })
 
 before(() => platform.start())
 after(() => platform.remove())
 
-test('a model is trained, serves, and explains its anomalies, also after a kill', { timeout: 120_000 }, async () => {
+test('a model is trained, serves, and explains its anomalies, also after a kill', { timeout: 300_000 }, async () => {
   const { key, cert, ca } = await platform.provision(DEVICE)
   const startTs = systemClock.nowMs() - ROWS * 1_000
   const send = async (

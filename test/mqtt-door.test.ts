@@ -74,7 +74,7 @@ async function storedSeqs(t: TestContext, world: DoorWorld, folder: string, devi
 
 test(
   'messages of every QoS are taken in order, devices registered by their topic, others set aside with the reason',
-  { skip, timeout: 60_000 },
+  { skip, timeout: 300_000 },
   async (t) => {
     const broker = await mosquitto(t)
     const folder = temporaryFolder(t)
@@ -114,7 +114,7 @@ test(
   },
 )
 
-test('with unknownDevices "reject" a stranger is set aside, with its bytes', { skip, timeout: 60_000 }, async (t) => {
+test('with unknownDevices "reject" a stranger is set aside, with its bytes', { skip, timeout: 300_000 }, async (t) => {
   const broker = await mosquitto(t)
   const world = await openDoorWorld(temporaryFolder(t))
   t.after(() => world.close())
@@ -132,7 +132,7 @@ test('with unknownDevices "reject" a stranger is set aside, with its bytes', { s
 for (const hold of ['before', 'after'] as const) {
   test(
     `kill -9 ${hold === 'before' ? 'between receipt and durable' : 'between durable and PUBACK'}: everything comes again and is stored once`,
-    { skip, timeout: 90_000 },
+    { skip, timeout: 300_000 },
     async (t) => {
       const broker = await mosquitto(t)
       const folder = temporaryFolder(t)
@@ -156,7 +156,7 @@ for (const hold of ['before', 'after'] as const) {
   )
 }
 
-test('two doors share the messages, each acknowledges its own, and nothing is lost or doubled', { skip, timeout: 60_000 }, async (t) => {
+test('two doors share the messages, each acknowledges its own, and nothing is lost or doubled', { skip, timeout: 300_000 }, async (t) => {
   const broker = await mosquitto(t)
   const folder = temporaryFolder(t)
   const world = await openDoorWorld(folder)
@@ -180,7 +180,7 @@ test('two doors share the messages, each acknowledges its own, and nothing is lo
 
 test(
   'while the log is away nothing is acknowledged, Mosquitto keeps it, and it goes on by itself',
-  { skip, timeout: 60_000 },
+  { skip, timeout: 300_000 },
   async (t) => {
     const broker = await mosquitto(t)
     const folder = temporaryFolder(t)
@@ -208,7 +208,7 @@ test(
 
 test(
   'a broker that goes away and comes back is found again; one that refuses us is named, without the password',
-  { skip, timeout: 60_000 },
+  { skip, timeout: 300_000 },
   async (t) => {
     const broker = await mosquitto(t)
     const world = await openDoorWorld(temporaryFolder(t))

@@ -8,7 +8,7 @@ import { PlatformProcess } from './testing/platform-process.ts'
 /* Devices by file and by operator, with the command and the process users start, and with keys that openssl made. */
 
 const platform = new PlatformProcess()
-before(() => platform.start().then(() => undefined), { timeout: 60_000 })
+before(() => platform.start().then(() => undefined), { timeout: 300_000 })
 after(() => platform.remove())
 
 const path = (name: string): string => join(platform.folder, name)

@@ -60,7 +60,7 @@ before(
     context.on('weberror', (error) => faults.push(`exception: ${error.error().stack ?? error.error().message}`))
     page = await context.newPage()
   },
-  { timeout: 60_000 },
+  { timeout: 300_000 },
 )
 after(async () => {
   await browser?.close()

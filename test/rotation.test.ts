@@ -30,7 +30,7 @@ const platform = new PlatformProcess({
   FLEETPULSE_ALERTS_RESOLVE_QUIET_MS: '0',
 })
 
-before(() => platform.start().then(() => undefined), { timeout: 60_000 })
+before(() => platform.start().then(() => undefined), { timeout: 300_000 })
 after(() => platform.remove())
 
 async function enrol(device: string): Promise<DeviceBundle> {
@@ -61,7 +61,7 @@ async function metric(name: string): Promise<string> {
   return text.split('\n').find((line) => line.startsWith(name)) ?? ''
 }
 
-test('a fleet goes through two rotations, over MQTT and over EST, and no reading is lost', { timeout: 120_000 }, async () => {
+test('a fleet goes through two rotations, over MQTT and over EST, and no reading is lost', { timeout: 300_000 }, async () => {
   const kept = new Map<string, number>()
   const fleet = new Fleet({
     ...{ devices: DEVICES, ratePerS: 60, seed: 5, idPrefix: 'turn-', host: 'localhost', mqttsPort: platform.ready?.mqtts ?? 0 },
@@ -109,7 +109,7 @@ test('a fleet goes through two rotations, over MQTT and over EST, and no reading
 
 test(
   'a device that does not renew is forecast, alerted once, and the alert ends when it has a certificate again',
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   async () => {
     await enrol('lazy')
     const forecast = await platform.get<{ counts: Record<string, number>; soonest: { device: string }[] }>('/certificates/forecast')
@@ -134,7 +134,7 @@ test(
   },
 )
 
-const byHand = { skip: skipWithout('openssl', 'mosquitto_pub', 'mosquitto_sub'), timeout: 60_000 }
+const byHand = { skip: skipWithout('openssl', 'mosquitto_pub', 'mosquitto_sub'), timeout: 300_000 }
 test('renewal by hand with openssl and mosquitto; the first use over HTTPS ends the old certificate', byHand, async () => {
   const bundle = await enrol('by-hand')
   const path = (name: string): string => join(platform.folder, name)

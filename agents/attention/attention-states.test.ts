@@ -21,7 +21,7 @@ import { TurnWorker } from '../turns/turn-worker.ts'
 import type { Attention } from './attention-document.ts'
 import { AttentionStates } from './attention-states.ts'
 
-const WAIT_MAX_MS = 20_000
+const WAIT_MAX_MS = 60_000
 /** A durable change that takes longer than this while turns are under way: the machine is busy with something else. */
 const SLOW_CHANGE_MS = 60
 

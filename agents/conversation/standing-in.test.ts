@@ -16,7 +16,7 @@ import { seatOf, type ConversationDocument } from './conversation-document.ts'
 import { ask, end, join, open, reopen, speak, take } from './lifecycle.ts'
 import { replaceRetired } from './standing-in.ts'
 
-const WAIT_MAX_MS = 15_000
+const WAIT_MAX_MS = 60_000
 const limits = limitsOf(agentsConfig())
 const SECOND = 'agent:second-reporter'
 

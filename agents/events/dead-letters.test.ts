@@ -19,7 +19,7 @@ import type { DeadLetter } from './dead-letters.ts'
 import { Events } from './events.ts'
 import { replay } from './replay.ts'
 
-const WAIT_MAX_MS = 15_000
+const WAIT_MAX_MS = 60_000
 const tenant = 'default'
 
 interface World {

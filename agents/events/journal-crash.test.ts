@@ -19,7 +19,7 @@ import { agentsConfig } from '../testing/agents-fixture.ts'
 import { Events } from './events.ts'
 
 const KILLS = 3
-const WAIT_MAX_MS = 20_000
+const WAIT_MAX_MS = 60_000
 const SEED = process.env.TEST_SEED ?? 'telling'
 
 test('after kill -9 at any moment everything that was changed is told, and has its effect once', async (t) => {

@@ -22,7 +22,7 @@ import { agentsConfig, agentsLog, digest, readAll, words } from '../testing/agen
 import type { Speaker, Turn, TurnResult } from './speaker.ts'
 import { TurnWorker } from './turn-worker.ts'
 
-const WAIT_MAX_MS = 15_000
+const WAIT_MAX_MS = 60_000
 
 interface World {
   eventLog: EventLog

@@ -69,7 +69,7 @@ async function held(): Promise<Held[]> {
 
 test(
   'Alertmanager shows an alert while it is open, in its severity, and no longer when it resolved',
-  { skip, timeout: 60_000 },
+  { skip, timeout: 300_000 },
   async () => {
     const webhooks = await world.start(webhooksOptions(world.engines))
     const { endpoint } = await webhooks.service.create(operator, { url: origin, kind: 'alertmanager' })

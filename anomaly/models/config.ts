@@ -92,6 +92,13 @@ export const ModelsConfigSchema = Type.Object(
       description:
         'share of a core, 0.05 to 1, that a training takes, while it reads as while it learns: the rest of the time it rests, so that the road is not slowed',
     }),
+    trainingNice: Type.Integer({
+      default: 19,
+      minimum: 0,
+      maximum: 19,
+      description:
+        'niceness, 0 to 19, of every thread of a training: 19, the lowest priority there is, leaves it what nobody else wants; a machine that is never idle may need less, or no training ends',
+    }),
     checkpointEveryMs: Type.Integer({
       default: 5_000,
       minimum: 0,

@@ -73,7 +73,7 @@ function world(changes: Partial<ModelsConfig> = {}, processId = 'one') {
 }
 
 async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const endMs = systemClock.monotonicMs() + 20_000
+  const endMs = systemClock.monotonicMs() + 60_000
   while (!(await isSo())) {
     if (systemClock.monotonicMs() > endMs) throw new Error(`waited in vain for ${what}`)
     await new Promise((resolve) => setImmediate(resolve))

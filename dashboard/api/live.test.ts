@@ -17,7 +17,7 @@ before(async () => {
 })
 after(() => api.close())
 
-async function until(what: string, holds: () => boolean, timeoutMs = 10_000): Promise<void> {
+async function until(what: string, holds: () => boolean, timeoutMs = 60_000): Promise<void> {
   const deadlineMs = systemClock.monotonicMs() + timeoutMs
   while (!holds()) {
     assert.ok(systemClock.monotonicMs() < deadlineMs, `waited in vain: ${what}`)
@@ -52,7 +52,7 @@ async function open(server: ApiServer, query: string) {
 
 /** Sends until the stream shows that it follows the log: a group is placed when it first polls. */
 async function follows(stream: { text: string }, device: string): Promise<void> {
-  const deadlineMs = systemClock.monotonicMs() + 10_000
+  const deadlineMs = systemClock.monotonicMs() + 60_000
   while (!stream.text.includes('"mark"')) {
     assert.ok(systemClock.monotonicMs() < deadlineMs, 'the stream does not follow the log')
     await append(TOPICS.anomalies, ANOMALY, device, { id: 'mark', device })
@@ -105,7 +105,7 @@ test('a watcher that leaves frees its place; with the last one the log is left a
     await follows(stream, 'd1')
     stream.stop()
     await until('its end', () => stream.ended)
-    const deadlineMs = systemClock.monotonicMs() + 5_000
+    const deadlineMs = systemClock.monotonicMs() + 60_000
     for (let free = false; !free; ) {
       const probes = await Promise.all([0, 1].map(() => open(server, '').catch(() => undefined)))
       free = probes.every((probe) => probe !== undefined)

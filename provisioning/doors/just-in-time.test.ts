@@ -63,7 +63,7 @@ const telemetry = (made: FactoryDevice): Promise<{ status: number; text: string 
 
 /** Listeners hear of a change a moment later. */
 async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  const untilMs = systemClock.monotonicMs() + 5_000
+  const untilMs = systemClock.monotonicMs() + 60_000
   while (!(await condition())) {
     assert.ok(systemClock.monotonicMs() < untilMs, `waited in vain for ${what}`)
     await sleep(systemClock, 10)

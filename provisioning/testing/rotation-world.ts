@@ -179,7 +179,7 @@ export class RotationWorld {
 
   /** Waits, in real time, until what was said was taken in. */
   async settled(isSo: () => Promise<boolean>): Promise<void> {
-    const deadlineMs = systemClock.monotonicMs() + 5_000
+    const deadlineMs = systemClock.monotonicMs() + 60_000
     while (!(await isSo())) {
       if (systemClock.monotonicMs() > deadlineMs) throw new Error('waited 5 s in vain')
       await sleep(systemClock, 5)

@@ -15,7 +15,7 @@ it(
     const directory = join(await temporaryFolder(t), 'store')
     const program = fileURLToPath(new URL('./testing/full-child.js', import.meta.url))
     const script = `ulimit -f ${FILE_KIB_MAX} && exec "$0" "$@"`
-    const child = spawnSync('bash', ['-c', script, process.execPath, program, directory], { encoding: 'utf8', timeout: 60_000 })
+    const child = spawnSync('bash', ['-c', script, process.execPath, program, directory], { encoding: 'utf8', timeout: 300_000 })
     assert.equal(child.status, 0, child.stderr)
     const seen = JSON.parse(child.stdout) as Record<string, unknown>
     t.diagnostic(child.stdout)

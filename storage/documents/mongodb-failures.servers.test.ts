@@ -71,7 +71,7 @@ describe('an answer that was lost', () => {
 
 it(
   'keeps what it acknowledged while the server stops and starts, rejects the rest as retryable, and says how it is',
-  { timeout: 90_000 },
+  { timeout: 300_000 },
   async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'fleetpulse-mongodb-'))
     const server = new MongodbServer({ folder })

@@ -109,7 +109,7 @@ async function everything(log: LmdbEventLog, topic: string): Promise<LogRecord[]
 
 /** What one log made durable, the other knows when its message has come. */
 async function untilKnown(log: LmdbEventLog, topic: string, messages: number): Promise<void> {
-  const deadlineMs = systemClock.monotonicMs() + 10_000
+  const deadlineMs = systemClock.monotonicMs() + 60_000
   for (;;) {
     const known = [...(await log.bounds(topic)).values()].reduce((sum, { next }) => sum + next, 0)
     if (known === messages) return

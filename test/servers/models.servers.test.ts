@@ -27,6 +27,7 @@ const cluster = new Cluster(
   {
     FLEETPULSE_MODELS_TRAINING_ROWS_MIN: '200',
     FLEETPULSE_MODELS_TRAINING_SHARE: '0.3',
+    FLEETPULSE_MODELS_TRAINING_NICE: '0',
     // Longer than a busy machine stalls: a training that changes hands again and again comes to no end.
     FLEETPULSE_MODELS_LEASE_MS: '10000',
     FLEETPULSE_MODELS_REFRESH_MS: '200',

@@ -43,7 +43,7 @@ async function certificatesOf(device: string): Promise<CertificateRecord[]> {
   return (await cluster.get<{ items: CertificateRecord[] }>(`/certificates?device=${device}`)).items
 }
 
-test('devices of two edges renew over MQTT, and the first use on their edge ends the old certificate', { timeout: 120_000 }, async () => {
+test('devices of two edges renew over MQTT, and the first use on their edge ends the old certificate', { timeout: 300_000 }, async () => {
   const fleets = cluster.members
     .filter(({ targets }) => targets.includes('edge'))
     .map(

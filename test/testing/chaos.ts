@@ -142,7 +142,7 @@ async function check(options: ChaosOptions, fleet: Fleet, troubles: Troubles, ha
     FLOW_TIMEOUT_MS,
   )
   const store = { readings: (query: string) => cluster.get<{ items: StoredItem[]; next: string | null }>(`/readings?${query}`) }
-  const truth = await measureStored({ fleet, store, clock: systemClock, timeoutMs: 30_000, onProgress: () => undefined })
+  const truth = await measureStored({ fleet, store, clock: systemClock, timeoutMs: 120_000, onProgress: () => undefined })
   const ids = fleet.devices.slice(0, options.windowDevices).map(({ id }) => id)
   const windows = await compareWindows(cluster, ids, options.windowSizeMs)
   const { faults, ...conversed } = await conversationFaults(cluster, troubles.devices, FLOW_TIMEOUT_MS)

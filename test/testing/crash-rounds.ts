@@ -45,7 +45,7 @@ export async function crashRounds(options: { rounds: number; seed: number; devic
       readings: (query: string) =>
         platform.get<{ items: { boot: string | null; seq: number | null; ts: number }[]; next: string | null }>(`/readings?${query}`),
     }
-    const truth = await measureStored({ fleet, store, clock: systemClock, timeoutMs: 30_000, onProgress: () => undefined })
+    const truth = await measureStored({ fleet, store, clock: systemClock, timeoutMs: 120_000, onProgress: () => undefined })
     const { sent, acked } = fleet.totals()
     const ledger = await until('the ledger to settle', async () => {
       const sums = await platform.get<Record<string, number>>('/ledger?summary=true')

@@ -13,8 +13,8 @@ import { ROOT } from './repository.ts'
 
 /** What users run; the compiled commands behind it are those of the last build. */
 const LAUNCHER = join(ROOT, 'fleetpulse')
-const START_TIMEOUT_MS = 60_000
-const STOP_TIMEOUT_MS = 15_000
+const START_TIMEOUT_MS = 180_000
+const STOP_TIMEOUT_MS = 60_000
 const ANY_PORTS = {
   FLEETPULSE_MQTTS_PORT: '0',
   FLEETPULSE_WSS_PORT: '0',

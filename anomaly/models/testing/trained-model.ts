@@ -36,6 +36,8 @@ export function modelsConfig(changes: Partial<ModelsConfig> = {}): ModelsConfig 
     trainingRowsMax: 2_000,
     trainingRowsMin: 100,
     epochsMax: 12,
+    // Beside other tests it would get next to nothing.
+    trainingNice: 0,
     ...changes,
   })
   if (checked.status === 'invalid') throw new TypeError(JSON.stringify(checked.faults))

@@ -99,7 +99,7 @@ export class Trainer {
     }
     const outcome = await runTraining({
       ...{ backend: config.backend, windows, from, memoryMb: config.trainingMemoryMb, onEpoch, signal },
-      ...{ share: config.trainingShare, workMs: config.trainingWorkMs },
+      ...{ share: config.trainingShare, workMs: config.trainingWorkMs, nice: config.trainingNice },
       options: { seed: card.seed, epochsMax: config.epochsMax, patienceEpochs: PATIENCE_EPOCHS },
       calibration: { quantile: config.thresholdQuantile, margin: config.thresholdMargin },
       timeMs: Math.max(1, config.trainingTimeMs - kept.spentMs),

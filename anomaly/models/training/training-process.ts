@@ -2,17 +2,17 @@ import { describeError, InternalError } from '../../../kernel/errors.ts'
 import { systemClock } from '../../../kernel/time.ts'
 import { openBackend } from '../backend.ts'
 import { calibrate } from './calibration.ts'
-import { takeLowestPriority } from './lowest-priority.ts'
+import { takeNiceness } from './niceness.ts'
 import { Pace } from './pace.ts'
 import type { FromTraining, TrainingTask } from './training-run.ts'
 import { Training } from './training.ts'
 
 /*
- * A training in a process of its own, all of which is at the lowest priority. It takes a share of a core at most, tells what it reached after
+ * A training in a process of its own, all of which has the niceness it was begun with. It takes a share of a core at most, tells what it reached after
  * each epoch, and ends by itself when its time is over, or who asked for it is gone. To cancel it, it is killed.
  */
 
-takeLowestPriority()
+takeNiceness(Number(process.argv[2]))
 process.once('disconnect', () => process.exit())
 process.once('message', (task) => void answer(task as TrainingTask))
 

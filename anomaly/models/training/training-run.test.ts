@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { constants, platform } from 'node:os'
+import { platform } from 'node:os'
 import { test } from 'node:test'
 import { systemClock } from '../../../kernel/time.ts'
 import { pumpDataset } from '../testing/trained-model.ts'
@@ -20,11 +20,12 @@ function options(changes: Partial<TrainingRunOptions> = {}): TrainingRunOptions 
       backend: 'wasm',
       windows,
       calibration: { quantile: 0.995, margin: 1.5 },
-      timeMs: 60_000,
+      timeMs: 600_000,
       share: 1,
       workMs: 20,
       from: null,
       memoryMb: 128,
+      nice: 0,
     },
     ...{
       options: { seed: 1, epochsMax: 3, patienceEpochs: 5 },
@@ -37,16 +38,8 @@ function options(changes: Partial<TrainingRunOptions> = {}): TrainingRunOptions 
 
 test('a process trains, tells each epoch, and goes on from a checkpoint to the same model', async () => {
   const told: Checkpoint[] = []
-  const priorities = new Set<string>()
-  const onEpoch = (checkpoint: Checkpoint): Promise<boolean> => {
-    if (isLinux) for (const pid of children()) for (const thread of threads(pid)) priorities.add(niceOf(pid, thread))
-    return Promise.resolve(told.push(checkpoint) > 0)
-  }
-  const whole = await runTraining(options({ onEpoch }))
-  if (isLinux) {
-    assert.deepEqual([...priorities], [String(constants.priority.PRIORITY_LOW)], 'every thread of it has the lowest priority')
-    assert.deepEqual(children(), [], 'it is gone')
-  }
+  const whole = await runTraining(options({ onEpoch: (checkpoint) => Promise.resolve(told.push(checkpoint) > 0) }))
+  if (isLinux) assert.deepEqual(children(), [], 'it is gone')
   assert.ok(whole.status === 'done' && whole.result.inTime)
   assert.deepEqual(
     told.map(({ epoch }) => epoch),
@@ -60,6 +53,16 @@ test('a process trains, tells each epoch, and goes on from a checkpoint to the s
   assert.ok(rest.status === 'done')
   assert.deepEqual(rest.result.weights, whole.result.weights)
   assert.deepEqual(rest.result.calibration, whole.result.calibration)
+})
+
+test('every thread of it has the niceness that is configured', { skip: !isLinux && 'it is looked for in /proc' }, async () => {
+  const niceness = new Set<string>()
+  const onEpoch = (): Promise<boolean> => {
+    for (const pid of children()) for (const thread of threads(pid)) niceness.add(niceOf(pid, thread))
+    return Promise.resolve(false)
+  }
+  assert.equal((await runTraining(options({ onEpoch, nice: 7 }))).status, 'cancelled')
+  assert.deepEqual([...niceness], ['7'])
 })
 
 test('it ends when it is told to, when its time is over, and when it takes too much memory', async () => {
@@ -81,15 +84,17 @@ test('it ends with the platform that asked for it', { skip: !isLinux && 'it is l
     const { pumpDataset } = await import(${JSON.stringify(new URL('../testing/trained-model.js', import.meta.url).href)})
     const { windows } = await pumpDataset(2, 400)
     await runTraining({ backend: 'cpu', windows, options: { seed: 1, epochsMax: 10_000, patienceEpochs: 10_000 }, share: 0.2, workMs: 20, from: null,
-      calibration: { quantile: 0.995, margin: 1.5 }, timeMs: 60_000, memoryMb: 128, signal: new AbortController().signal,
+      calibration: { quantile: 0.995, margin: 1.5 }, timeMs: 600_000, memoryMb: 128, nice: 0, signal: new AbortController().signal,
       onEpoch: async () => process.stdout.write('epoch') })`
   const parent = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] })
-  await once(parent.stdout, 'data')
+  const exited = once(parent, 'exit')
+  await Promise.race([once(parent.stdout, 'data'), exited])
+  assert.equal(parent.exitCode, null, 'it ended before its training had an epoch')
   const [pid] = children(parent.pid)
   assert.ok(pid !== undefined)
   parent.kill('SIGKILL')
-  await once(parent, 'exit')
-  const endMs = systemClock.monotonicMs() + 20_000
+  await exited
+  const endMs = systemClock.monotonicMs() + 60_000
   while (await isTraining(pid)) assert.ok(systemClock.monotonicMs() < endMs, 'it goes on without anybody who asked for it')
 })
 

@@ -35,6 +35,8 @@ export type TrainingOutcome = { status: 'done'; result: TrainingResult } | { sta
 
 export interface TrainingRunOptions extends TrainingTask {
   memoryMb: number
+  /** Of all its threads, 0 to 19 (the lowest priority). */
+  nice: number
   /** After each epoch; answers false when the training is to end. The next epoch does not wait for it. */
   onEpoch: (checkpoint: Checkpoint) => Promise<boolean>
   signal: AbortSignal
@@ -45,9 +47,9 @@ const TRAINING_PROCESS = new URL('./training-process.js', import.meta.url)
 const LAST_WORDS_CHARS = 4_096
 
 /** Trains in a process of its own; ends with an outcome, whatever happens there. Aborting the signal, or an answer of `onEpoch`, cancels it. */
-export async function runTraining({ memoryMb, onEpoch, signal, ...task }: TrainingRunOptions): Promise<TrainingOutcome> {
+export async function runTraining({ memoryMb, nice, onEpoch, signal, ...task }: TrainingRunOptions): Promise<TrainingOutcome> {
   if (signal.aborted) return { status: 'cancelled' }
-  const child = begin(memoryMb)
+  const child = begin(memoryMb, nice)
   let outcome: TrainingOutcome | undefined
   let telling: Promise<void> = Promise.resolve()
   const end = (why: TrainingOutcome): void => {
@@ -73,11 +75,11 @@ export async function runTraining({ memoryMb, onEpoch, signal, ...task }: Traini
 }
 
 /** One thread does everything in it, so that a share of a core is one; of the environment it gets what Node itself needs. */
-function begin(memoryMb: number): ChildProcess {
+function begin(memoryMb: number, nice: number): ChildProcess {
   const own = Object.entries(process.env).filter(
     ([name]) => name === 'PATH' || name.startsWith('NODE_') || name.toUpperCase() === 'SYSTEMROOT',
   )
-  return fork(TRAINING_PROCESS, [], {
+  return fork(TRAINING_PROCESS, [String(nice)], {
     execArgv: ['--single-threaded', `--max-old-space-size=${memoryMb}`],
     env: Object.fromEntries(own),
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

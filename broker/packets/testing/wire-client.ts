@@ -6,7 +6,7 @@ import { packetLength } from '../framing.ts'
 import { connack, connect } from './wire.ts'
 
 /** How long a test waits for something that must come, in ms. */
-const PATIENCE_MS = 5_000
+const PATIENCE_MS = 30_000
 
 /** A device made of a socket: sends what it is told, good or bad, and shows what comes. */
 export class WireClient {
