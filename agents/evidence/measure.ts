@@ -147,6 +147,12 @@ async function anomalySays(
 
 async function movedPeers(query: Extract<Of<'peer_comparison'>, { series: unknown }>, context: MeasureContext): Promise<Found> {
   const { of, series, window, baseline, movedSpreads } = query
+  const others = series.filter(({ device }) => device !== of.device)
+  for (const metric of new Set(others.map((one) => one.metric)))
+    context.reader.together(
+      others.filter((one) => one.metric === metric).map(({ device }) => device),
+      { metric, fromTs: baseline.from, toTs: window.to },
+    )
   const shiftOf = async (one: { device: string; metric: string }): Promise<{ shift: number | null; truncated: boolean }> => {
     const { parts, truncated } = await partsOf(one, { window, baseline }, context, one.device !== of.device)
     const { before, near, during } = parts
@@ -154,9 +160,9 @@ async function movedPeers(query: Extract<Of<'peer_comparison'>, { series: unknow
     return { shift: shapeOf(before, near, during, movedSpreads).shiftSpreads, truncated }
   }
   const own = await shiftOf(of)
-  const others = await Promise.all(series.map(shiftOf))
-  const seen = others.flatMap(({ shift }) => (shift === null ? [] : [shift]))
-  const truncated = own.truncated || others.some((other) => other.truncated)
+  const shifts = await Promise.all(series.map(shiftOf))
+  const seen = shifts.flatMap(({ shift }) => (shift === null ? [] : [shift]))
+  const truncated = own.truncated || shifts.some((other) => other.truncated)
   if (seen.length === 0 || own.shift === null) return { result: null, truncated }
   const moved = seen.filter((shift) => Math.abs(shift) >= movedSpreads)
   const together = moved.filter((shift) => Math.sign(shift) === Math.sign(own.shift as number))
@@ -168,6 +174,7 @@ const NEWEST_READINGS = 16
 
 async function silentPeers(query: Extract<Of<'peer_comparison'>, { silent: string }>, { reader }: MeasureContext): Promise<Found> {
   const { devices, window, baseline } = query
+  reader.together(devices, { fromTs: baseline.from, toTs: window.to })
   const each = await Promise.all(
     devices.map(async (device) => {
       const { rows } = await reader.rows({ device, fromTs: baseline.from, toTs: window.to, limit: NEWEST_READINGS })

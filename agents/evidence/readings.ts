@@ -1,3 +1,4 @@
+import { DeviceReadings, type SpanAsk } from './device-readings.ts'
 import type { SourceReading, Sources } from './sources.ts'
 import type { Series, TimeWindow } from './evidence.ts'
 import type { Point } from './statistics.ts'
@@ -10,44 +11,38 @@ export interface Rows {
 
 /** Readings as of a watermark, each asked for once however many checks look at them. Bounded by what one investigation asks. */
 export class ReadingsReader {
-  readonly #sources: Sources
-  readonly #tenant: string
   readonly #asOf: number
   readonly #limit: number
-  readonly #signal: AbortSignal | undefined
-  readonly #asked = new Map<string, Promise<Rows>>()
+  readonly #readings: DeviceReadings
 
   /** `limit`: readings per question. When the signal aborts, all that is asked is given up. */
   constructor(options: { sources: Sources; tenant: string; asOf: number; limit: number; signal?: AbortSignal }) {
-    this.#sources = options.sources
-    this.#tenant = options.tenant
     this.#asOf = options.asOf
     this.#limit = options.limit
-    this.#signal = options.signal
+    this.#readings = new DeviceReadings(options)
   }
 
   /** With `metric`, only readings that carry it. Those received after the watermark are left out. */
-  rows(ask: { device: string; metric?: string; fromTs?: number; toTs?: number; limit?: number }): Promise<Rows> {
-    const { limit = this.#limit, ...rest } = ask
-    const key = JSON.stringify([rest.device, rest.metric, rest.fromTs, rest.toTs, limit])
-    let rows = this.#asked.get(key)
-    if (rows === undefined) {
-      rows = this.#read({ ...rest, limit })
-      this.#asked.set(key, rows)
-    }
-    return rows
+  async rows(ask: Omit<SpanAsk, 'limit'> & { limit?: number }): Promise<Rows> {
+    const { items, truncated } = await this.#readings.newest({ ...ask, limit: ask.limit ?? this.#limit })
+    return { rows: items.filter(({ receivedAt }) => receivedAt <= this.#asOf).toReversed(), truncated }
+  }
+
+  /** The same will be asked of each of these. */
+  together(devices: readonly string[], ask: Omit<SpanAsk, 'device' | 'limit'>): void {
+    this.#readings.together(devices, { ...ask, limit: this.#limit })
+  }
+
+  /** What will be asked of this one lies within this time. */
+  ahead(device: string, { from, to }: TimeWindow): void {
+    // Whoever asks for a part of it hears why it is not there.
+    this.rows({ device, fromTs: from, toTs: to }).catch(() => undefined)
   }
 
   /** Numbers, and switches as 0 and 1, of one series within a window of event time. */
   async points({ device, metric }: Series, { from, to }: TimeWindow): Promise<{ points: Point[]; truncated: boolean }> {
     const { rows, truncated } = await this.rows({ device, metric, fromTs: from, toTs: to })
     return { points: pointsOf(rows, metric, { from, to }), truncated }
-  }
-
-  async #read(ask: { device: string; metric?: string; fromTs?: number; toTs?: number; limit: number }): Promise<Rows> {
-    const signal = this.#signal
-    const { items, truncated } = await this.#sources.readings({ tenant: this.#tenant, ...ask, ...(signal === undefined ? {} : { signal }) })
-    return { rows: items.filter(({ receivedAt }) => receivedAt <= this.#asOf).toReversed(), truncated }
   }
 }
 

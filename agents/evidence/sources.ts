@@ -10,6 +10,7 @@ export interface Answer<T> {
 }
 
 export interface SourceReading {
+  device: string
   /** Event time and receipt, epoch ms. */
   ts: number
   receivedAt: number
@@ -19,7 +20,8 @@ export interface SourceReading {
 
 export interface ReadingsAsk {
   tenant: string
-  device: string
+  /** One or more; the limit is of all together. */
+  devices: readonly string[]
   /** Only readings that carry it, with it alone. */
   metric?: string
   /** Event time, epoch ms, first included and last not. */

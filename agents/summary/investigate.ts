@@ -93,6 +93,9 @@ async function look(
   try {
     const reader = new ReadingsReader({ sources, tenant, asOf, limit: config.readingsMax * 2 + 1, signal: until })
     const { subject, readFailed } = await readSubject({ ...options, reader, signal: until })
+    const { device, spans, oldestTs, newestTs } = subject
+    if (spans !== null && oldestTs !== null && newestTs !== null)
+      reader.ahead(device, { from: Math.min(oldestTs, spans.baseline.from), to: Math.max(newestTs + 1, spans.window.to) })
     const desk = new Desk({ tenant, asOf, sources, reader, config }, tools)
     const context: CheckContext = {
       subject,

@@ -117,7 +117,7 @@ async function newestAfter(options: {
   const { sources, tenant, device, startedAt, asOf, config, signal } = options
   // The newest one as a rule; only of an incident of long ago were many received after the watermark.
   for (const limit of [NEWEST_READINGS, config.readingsMax]) {
-    const { items, truncated } = await sources.readings({ tenant, device, fromTs: startedAt, limit, signal })
+    const { items, truncated } = await sources.readings({ tenant, devices: [device], fromTs: startedAt, limit, signal })
     const newest = items.find(({ receivedAt }) => receivedAt <= asOf)
     if (newest !== undefined || !truncated) return newest?.ts ?? null
   }

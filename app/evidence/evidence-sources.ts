@@ -34,15 +34,19 @@ export class EvidenceSources implements Service, Sources {
   /** The stores belong to whoever opened them. */
   async stop(): Promise<void> {}
 
-  async readings({ limit, signal, ...ask }: Parameters<Sources['readings']>[0]): Promise<Answer<SourceReading>> {
-    const { items, next } = await this.#options.series.range({ ...ask, limit }, signal)
-    const readings = items.map(({ ts, receivedAt, boot, values }) => ({
-      ts,
-      receivedAt,
-      boot: boot === null ? null : tainted(boot),
-      values,
-    }))
-    return { items: readings, truncated: next !== null }
+  async readings({ devices, limit, signal, ...ask }: Parameters<Sources['readings']>[0]): Promise<Answer<SourceReading>> {
+    const [only] = devices
+    const device = only !== undefined && devices.length === 1 ? only : devices
+    const items: SourceReading[] = []
+    for (let cursor: string | null | undefined; cursor !== null && items.length < limit;) {
+      const rest = { limit: limit - items.length, ...(cursor === undefined ? {} : { cursor }) }
+      const page = await this.#options.series.range({ ...ask, device, ...rest }, signal)
+      for (const { device: from, ts, receivedAt, boot, values } of page.items)
+        items.push({ device: from, ts, receivedAt, boot: boot === null ? null : tainted(boot), values })
+      cursor = page.next
+      if (cursor !== null && items.length >= limit) return { items, truncated: true }
+    }
+    return { items, truncated: false }
   }
 
   async anomaly(tenant: string, id: string): Promise<Anomaly | null> {

@@ -111,7 +111,8 @@ function conditionOf(asked: RangeQuery): Condition {
   const parameters: Parameter[] = []
   const bind = (value: Parameter): string => `$${parameters.push(value)}`
   terms.push(`t.tenant = ${bind(asked.tenant)}`)
-  if (asked.device !== undefined) terms.push(`t.device = ${bind(asked.device)}`)
+  if (typeof asked.device === 'string') terms.push(`t.device = ${bind(asked.device)}`)
+  else if (asked.device !== undefined) terms.push(`t.device IN (${asked.device.map(bind).join(', ')})`)
   if (asked.fromTs !== undefined) terms.push(`t.ts >= ${bind(integer('fromTs', asked.fromTs))}`)
   if (asked.toTs !== undefined) terms.push(`t.ts < ${bind(integer('toTs', asked.toTs))}`)
   if (asked.cursor !== undefined) {

@@ -121,7 +121,8 @@ function conditionOf(asked: RangeQuery, receivedBefore: number): Condition {
   // Of a table that holds readings before 1970 there is none; the first term lets every condition begin with AND.
   const terms = [`ts >= ${instant(asked.fromTs === undefined ? 0 : integer('fromTs', asked.fromTs))}`]
   if (asked.toTs !== undefined) terms.push(`ts < ${instant(integer('toTs', asked.toTs))}`)
-  if (asked.device !== undefined) terms.push(`device = ${bind(asked.device)}`)
+  if (typeof asked.device === 'string') terms.push(`device = ${bind(asked.device)}`)
+  else if (asked.device !== undefined) terms.push(`device IN (${asked.device.map(bind).join(', ')})`)
   if (receivedBefore > 0) terms.push(`received_at >= ${instant(receivedBefore)}`)
   if (asked.cursor !== undefined) {
     const key = decodeCursor(asked.cursor)

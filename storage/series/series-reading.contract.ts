@@ -72,6 +72,17 @@ export function readingContract(engine: () => SeriesEngine): void {
       assert.equal(await engine().store.latest('default', 'd9'), null)
     })
 
+    test('finds several devices in one order and with one limit', async () => {
+      const source = new ReadingSource()
+      const readings = source.many(12, (index) => ({ device: `d${index % 4}`, type: index < 6 ? 'generic' : 'pump' }))
+      await writeAll(engine(), readings)
+      const expected = readings.filter(({ device }) => device === 'd1' || device === 'd3').map(asStored)
+      expected.reverse()
+      const asked = { tenant: 'default', device: ['d1', 'd3', "d9' OR '1'='1"] }
+      assert.deepEqual(await engine().store.range({ ...asked, limit: 10 }), { items: expected, next: null })
+      assert.deepEqual((await allPages(engine().store, { ...asked, limit: 4 })).items, expected)
+    })
+
     test('with a metric gives only readings that carry it, and it alone', async () => {
       const source = new ReadingSource()
       const readings = [

@@ -15,7 +15,8 @@ export interface StoredReading {
 
 export interface RangeQuery {
   tenant: string
-  device?: string
+  /** Of this one, or of any of these: one query for several costs hardly more than one for one. */
+  device?: string | readonly string[]
   /** Only readings that carry this metric, with this metric alone. */
   metric?: string
   /** Inclusive and exclusive, epoch ms of event time. */

@@ -177,7 +177,8 @@ function tainting(sources: Sources, scenario: Scenario, metric: string | null, f
   const back = (value: unknown): unknown => {
     if (value === device) return scenario.device
     if (value === renamed && renamed !== null) return metric
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+    if (Array.isArray(value)) return value.map(back)
+    if (typeof value !== 'object' || value === null) return value
     return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, back(one)]))
   }
   return around(

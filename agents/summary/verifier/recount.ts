@@ -1,6 +1,7 @@
 import type { Anomaly } from '../../../contracts/anomaly.ts'
 import type { EvidenceQuery, TimeWindow } from '../../evidence/evidence.ts'
 import type { EvidenceConfig } from '../../evidence/config.ts'
+import { DeviceReadings } from '../../evidence/device-readings.ts'
 import type { SourceReading, Sources } from '../../evidence/sources.ts'
 import { changes, middle, moments, quantile, stretches, usualDistance } from './own-statistics.ts'
 
@@ -18,14 +19,37 @@ export interface RecountOptions {
 
 type Of<K extends EvidenceQuery['kind']> = Extract<EvidenceQuery, { kind: K }>
 
-/** Asks the sources again and counts in its own way. Shares nothing with `agents/evidence/measure.ts` but the questions. */
+/**
+ * Asks the sources again and counts in its own way. Shares nothing with `agents/evidence/measure.ts` but the questions and
+ * how readings are fetched.
+ */
 export class Recount {
   readonly #options: RecountOptions
-  readonly #rows = new Map<string, Promise<SourceReading[]>>()
+  readonly #readings: DeviceReadings
+  /** Readings per question. */
+  readonly #limit: number
   readonly #figures = new Map<string, Promise<Figures>>()
 
   constructor(options: RecountOptions) {
     this.#options = options
+    this.#readings = new DeviceReadings(options)
+    this.#limit = 2 * options.config.readingsMax + 1
+  }
+
+  /** All of these will be counted: what they ask of one device is fetched at once. */
+  ahead(queries: readonly EvidenceQuery[]): void {
+    const spans = new Map<string, { fromTs: number; toTs: number }>()
+    for (const query of queries) {
+      const about = 'of' in query ? query.of : query
+      const device = 'device' in about ? about.device : undefined
+      const window = 'window' in query ? query.window : 'fromTs' in query ? { from: query.fromTs, to: query.toTs } : null
+      if (window === null || device === undefined) continue
+      const { from } = 'baseline' in query ? query.baseline : window
+      const known = spans.get(device) ?? { fromTs: Infinity, toTs: -Infinity }
+      spans.set(device, { fromTs: Math.min(known.fromTs, from), toTs: Math.max(known.toTs, window.to) })
+    }
+    // Who counts hears what throws.
+    for (const [device, { fromTs, toTs }] of spans) this.#rowsOf(device, fromTs, toTs).catch(() => undefined)
   }
 
   /** Counted once for each question, however often it is asked. */
@@ -63,21 +87,14 @@ export class Recount {
   }
 
   /** Rows of a device, newest first, as the watermark knew them. */
-  #rowsOf(device: string, fromTs: number, toTs: number | undefined, metric?: string, limit?: number): Promise<SourceReading[]> {
-    const { sources, tenant, asOf, config, signal } = this.#options
-    const ask = {
-      ...{ tenant, device, fromTs, limit: limit ?? 2 * config.readingsMax + 1 },
+  async #rowsOf(device: string, fromTs: number, toTs: number | undefined, metric?: string, limit?: number): Promise<SourceReading[]> {
+    const { asOf } = this.#options
+    const { items } = await this.#readings.newest({
+      ...{ device, fromTs, limit: limit ?? this.#limit },
       ...(toTs === undefined ? {} : { toTs }),
       ...(metric === undefined ? {} : { metric }),
-    }
-    const key = JSON.stringify(ask)
-    const known = this.#rows.get(key)
-    if (known !== undefined) return known
-    const read = sources
-      .readings(signal === undefined ? ask : { ...ask, signal })
-      .then(({ items }) => items.filter((row) => row.receivedAt <= asOf))
-    this.#rows.set(key, read)
-    return read
+    })
+    return items.filter((row) => row.receivedAt <= asOf)
   }
 
   async #series(device: string, metric: string, { from, to }: TimeWindow): Promise<[ts: number, value: number][]> {
@@ -119,6 +136,7 @@ export class Recount {
     const { window, baseline } = query
     let [seen, moved, together] = [0, 0, 0]
     if ('silent' in query) {
+      this.#readings.together(query.devices, { fromTs: baseline.from, toTs: window.to, limit: this.#limit })
       for (const device of query.devices) {
         const [newest] = await this.#rowsOf(device, baseline.from, window.to, undefined, 16)
         if (newest === undefined) continue
@@ -128,6 +146,12 @@ export class Recount {
       return seen === 0 ? {} : { seen, moved, together: moved }
     }
     const { of, series, movedSpreads } = query
+    const elsewhere = series.filter(({ device }) => device !== of.device)
+    for (const metric of new Set(elsewhere.map((one) => one.metric)))
+      this.#readings.together(
+        elsewhere.filter((one) => one.metric === metric).map(({ device }) => device),
+        { metric, fromTs: baseline.from, toTs: window.to, limit: this.#limit },
+      )
     const own = (await this.#change(of.device, of.metric, window, baseline, movedSpreads)).shiftSpreads
     const changed = await Promise.all(
       series.map((one) => this.#change(one.device, one.metric, window, baseline, movedSpreads, one.device !== of.device)),

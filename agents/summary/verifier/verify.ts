@@ -88,7 +88,9 @@ function checkEvidence(handle: string, evidence: Evidence, asOf: number, fault: 
 async function checkClaims(investigation: Investigation, recount: Recount, sources: Sources, fault: FaultAt): Promise<void> {
   const counted = new Map<EvidenceHandle, Figures>()
   // All are asked for at once; what fails is seen below, at its turn.
-  await Promise.allSettled(Object.values(investigation.evidence).map(({ query }) => recount.figures(query)))
+  const queries = Object.values(investigation.evidence).map(({ query }) => query)
+  recount.ahead(queries)
+  await Promise.allSettled(queries.map((query) => recount.figures(query)))
   for (const [handle, { query, result }] of Object.entries(investigation.evidence)) {
     const figures = await recount.figures(query)
     counted.set(handle as EvidenceHandle, figures)

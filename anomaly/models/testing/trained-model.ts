@@ -57,7 +57,7 @@ export function pumpSources(pumps: number, rows: number, changes: Partial<Datase
   return {
     series: {
       range: ({ device, fromTs = 0, toTs = Number.POSITIVE_INFINITY, limit, cursor }) => {
-        const all = stored.get(device ?? '') ?? []
+        const all = stored.get(String(device)) ?? []
         const within = all.filter(({ ts }) => ts >= fromTs && ts < toTs && (cursor === undefined || ts < Number(cursor)))
         const items = within.reverse().slice(0, limit)
         return Promise.resolve({ items, next: within.length > limit ? String(items.at(-1)?.ts) : null })
