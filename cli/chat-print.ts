@@ -1,6 +1,6 @@
 import { displayText, tainted } from '../agents/evidence/tainted.ts'
 import type { ConversationFrame } from '../contracts/conversation-frame.ts'
-import type { Author, Conversation, Message } from '../contracts/conversation.ts'
+import type { Conversation, Message } from '../contracts/conversation.ts'
 
 const LINE_LENGTH_MAX = 4_000
 
@@ -9,9 +9,15 @@ export function plain(text: string): string {
   return displayText(tainted(text), LINE_LENGTH_MAX)
 }
 
-export function conversationLine({ id, state, severity, revision, messageCount, title, createdAt }: Conversation): string {
+export function conversationLine(conversation: Conversation): string {
+  const { id, state, severity, revision, messageCount, title, createdAt } = conversation
   const digest = revision > 0 ? `, digest ${revision}` : ''
-  return `${id}  ${new Date(createdAt).toISOString()}  ${severity.padEnd(8)} ${state.padEnd(12)} ${messageCount} messages${digest}  ${plain(title)}`
+  return `${id}  ${new Date(createdAt).toISOString()}  ${severity.padEnd(8)} ${state.padEnd(12)} ${messageCount} messages, ${figures(conversation)}${digest}  ${plain(title)}`
+}
+
+/** What it took, in all rounds. */
+function figures({ totalTurns, totalTokens }: Conversation): string {
+  return `${totalTurns} turns${totalTokens === 0 ? '' : `, ${totalTokens} tokens`}`
 }
 
 /** Says what happens, as it happens: with `json` the messages alone, one line each. */
@@ -37,8 +43,10 @@ export class ChatPrinter {
     }
   }
 
-  #conversation({ state, terminationReason, speaker }: Conversation): void {
-    if (state !== this.#state) this.#note(`${state}${terminationReason === null ? '' : ` (${terminationReason})`}`)
+  #conversation(conversation: Conversation): void {
+    const { state, terminationReason, speaker } = conversation
+    const end = terminationReason === null ? '' : ` (${terminationReason}), ${figures(conversation)}`
+    if (state !== this.#state) this.#note(`${state}${end}`)
     this.#state = state
     this.#floor(speaker)
   }
@@ -50,8 +58,8 @@ export class ChatPrinter {
 
   #message(message: Message): void {
     if (this.#json) return void process.stdout.write(`${JSON.stringify(message)}\n`)
-    const { at, from, to, kind, content, isPrivate, author } = message
-    const who = `${from}${authorNote(author)} ${kind}${to === null ? '' : ` to ${to}`}${isPrivate ? ', private' : ''}`
+    const { at, from, to, kind, content, isPrivate } = message
+    const who = `${from}${authorNote(message)} ${kind}${to === null ? '' : ` to ${to}`}${isPrivate ? ', private' : ''}`
     const lines = content.split('\n').map((line) => `  ${plain(line)}`)
     process.stdout.write(`${new Date(at).toISOString()} ${plain(who)}\n${lines.join('\n')}\n`)
   }
@@ -62,6 +70,7 @@ export class ChatPrinter {
 }
 
 /** Whose words they are: people's are known by their name, rules' by the digest's label. */
-function authorNote({ kind, provider, model }: Author): string {
-  return kind === 'model' ? ` (${provider ?? ''}/${model ?? ''})` : ''
+function authorNote({ author: { kind, provider, model }, metadata }: Message): string {
+  const tokens = metadata?.tokens ?? null
+  return kind === 'model' ? ` (${provider ?? ''}/${model ?? ''}${tokens === null ? '' : `, ${tokens} tokens`})` : ''
 }

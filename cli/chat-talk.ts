@@ -13,7 +13,7 @@ export interface TalkOptions {
 }
 
 const HELP = `· each line is a question. /say TEXT, /state TEXT (what you know for sure), /recheck, /rate 1-5 [right|partly|wrong] [NOTE],
-· /evidence ID, /who (who takes part, and how far they got), /leave, /end
+· /evidence ID, /who (who takes part, how far they got, what they took), /leave, /end
 `
 
 /** Shows what was said and what is said, until it ends. */
@@ -104,8 +104,10 @@ async function rate(api: ApiClient, id: string, text: string): Promise<void> {
 
 async function showWho(api: ApiClient, id: string): Promise<void> {
   const { participants } = await api.get<Conversation>(`/conversations/${id}`)
-  for (const { id: who, role, leftAt, deliveredSeq = 0, readSeq = 0 } of participants)
-    process.stdout.write(`· ${plain(who)} (${role})${leftAt === null ? '' : ', left'}: got ${deliveredSeq}, read ${readSeq}\n`)
+  for (const { id: who, role, leftAt, deliveredSeq = 0, readSeq = 0, turns = 0, tokens = 0 } of participants) {
+    const took = `${turns === 0 ? '' : `, ${turns} turns`}${tokens === 0 ? '' : `, ${tokens} tokens`}`
+    process.stdout.write(`· ${plain(who)} (${role})${leftAt === null ? '' : ', left'}: got ${deliveredSeq}, read ${readSeq}${took}\n`)
+  }
 }
 
 async function showEvidence(api: ApiClient, id: string): Promise<void> {

@@ -58,6 +58,8 @@ export const ParticipantSchema = Type.Object({
   leftWhy: Type.Optional(oneOf(LEAVING_REASONS, 'why it takes part no more')),
   deliveredSeq: Type.Optional(Type.Integer({ minimum: 0, description: 'place up to which messages came to it; absent: none' })),
   readSeq: Type.Optional(Type.Integer({ minimum: 0, description: 'place up to which it has read; absent: nothing' })),
+  turns: Type.Optional(Type.Integer({ minimum: 0, description: 'of an agent: that it took, in all rounds; absent: none' })),
+  tokens: Type.Optional(Type.Integer({ minimum: 0, description: 'that providers said they used for what it said; absent: none' })),
 })
 export type Participant = Static<typeof ParticipantSchema>
 
@@ -78,6 +80,8 @@ export const ConversationSchema = Type.Object({
   terminatedAt: timeOrNull('epoch ms'),
   severity: SeveritySchema,
   turns: Type.Integer({ description: 'of agents, in this round' }),
+  totalTurns: Type.Integer({ minimum: 0, description: 'of agents, in all rounds' }),
+  totalTokens: Type.Integer({ minimum: 0, description: 'that providers said they used for what was said, in all rounds' }),
   messageCount: Type.Integer(),
   speaker: textOrNull('who has the floor'),
   floorEpoch: Type.Integer({ description: 'grows with every grant of the floor' }),
@@ -101,6 +105,13 @@ export const AuthorSchema = Type.Object({
 })
 export type Author = Static<typeof AuthorSchema>
 
+/** What a model's provider said of a message: input and output of the request that brought its words. */
+export const MessageMetadataSchema = Type.Object({
+  tokens: Type.Union([Type.Integer({ minimum: 0 }), Type.Null()], { description: 'null: the provider did not say' }),
+  model: textOrNull('that was asked'),
+})
+export type MessageMetadata = Static<typeof MessageMetadataSchema>
+
 export const MessageSchema = Type.Object({
   id: Type.String(),
   tenant: Type.String(),
@@ -114,6 +125,7 @@ export const MessageSchema = Type.Object({
   isPrivate: Type.Boolean({ description: 'only its sender and its recipient may read it' }),
   status: oneOf(MESSAGE_STATUSES, 'delivered and read: to and by one at least of those whom it was said to'),
   author: AuthorSchema,
+  metadata: Type.Optional(MessageMetadataSchema),
   floorEpoch: Type.Integer(),
   claims: Type.Array(Type.String()),
   evidence: Type.Array(Type.String()),

@@ -3,9 +3,10 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, test } from 'node:test'
 import mqtt from 'mqtt'
+import { USAGE } from '../agents/brains/testing/wire-fixtures.ts'
 import { WireServer } from '../agents/brains/testing/wire-server.ts'
 import { Receiver } from '../alerts/webhooks/webhooks-testing.ts'
-import type { Conversation } from '../contracts/conversation.ts'
+import type { Conversation, Message } from '../contracts/conversation.ts'
 import { gaussian, seededRandom } from '../kernel/random.ts'
 import { honestReply } from './testing/honest-model.ts'
 import { PlatformProcess, until } from './testing/platform-process.ts'
@@ -94,6 +95,18 @@ test("a model's digest is published as the next revision when it verifies", asyn
       [2, 'Worded by compatible/model-1, figures checked', 'model'],
     ],
   )
+  const [talk] = (await platform.get<{ items: Conversation[] }>('/conversations?search=pump-honest')).items
+  const { items: said } = await platform.get<{ items: Message[] }>(`/conversations/${talk?.id}/messages`)
+  const worded = said.filter(({ metadata }) => metadata !== undefined)
+  const tokens = USAGE.input + USAGE.output
+  assert.deepEqual(
+    worded.map(({ author, metadata }) => [author.kind, metadata]),
+    [['model', { tokens, model: 'model-1' }]],
+  )
+  assert.equal(talk?.totalTokens, tokens)
+  assert.ok((talk?.totalTurns ?? 0) >= said.length)
+  const chat = await platform.cli('chat', '--list', '--search', 'pump-honest')
+  assert.match(chat, new RegExp(`[1-9]\\d* turns, ${tokens} tokens`))
   const road = await until('the spans of the request', async () => {
     const post = spans.find(({ name }) => name === 'http.post')
     const above = (of: Told | undefined): Told[] =>

@@ -2,13 +2,14 @@ import type { Severity } from '../../contracts/alert.ts'
 import type { ChatType, Conversation, ConversationState, Message, Participant, TerminationReason } from '../../contracts/conversation.ts'
 import type { CollectionSpec, Stored } from '../../storage/documents/documents.ts'
 import type { Told } from '../bus/outbox.ts'
+import { figuresOf } from './figures.ts'
 import { inOrder, type Floor, type FloorLimits } from '../floor/floor.ts'
 
 /** How the next speaker is found. `protocol`: by the plan; `discussion`: the agents in turn; `addressed`: only who is asked. */
 export type Mode = 'protocol' | 'discussion' | 'addressed'
 
 /** What somebody says; the conversation adds place, time and sender. */
-export type Words = Pick<Message, 'to' | 'kind' | 'content' | 'isPrivate' | 'author' | 'claims' | 'evidence' | 'causes'> & {
+export type Words = Pick<Message, 'to' | 'kind' | 'content' | 'isPrivate' | 'author' | 'metadata' | 'claims' | 'evidence' | 'causes'> & {
   /** `done`: from somebody who may end it, the conversation is over. Only this field says so, never the text. */
   control: 'done' | null
 }
@@ -102,6 +103,7 @@ export function conversationOf(document: ConversationDocument, limits: Pick<Floo
   return {
     ...{ id, tenant, chatType, title, incidentId, createdBy, createdAt, lastActivity, participants, state, round },
     ...{ terminationReason, terminatedAt, severity, turns, revision, correlationId, messageCount: nextSeq - 1 },
+    ...figuresOf(participants),
     speaker: floor.holder?.participant ?? null,
     floorEpoch: floor.epoch,
     waiting: inOrder(floor, limits).map(({ participant }) => participant),

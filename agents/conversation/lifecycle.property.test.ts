@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { FLOOR_RANKS } from '../floor/floor.ts'
 import { agentsConfig, discussion, PLAN, aboutIncident, T0, words } from '../testing/agents-fixture.ts'
-import type { ConversationDocument } from './conversation-document.ts'
+import { conversationOf, type ConversationDocument } from './conversation-document.ts'
 import { ask, end, join, leave, open, reopen, speak, take, yieldFloor } from './lifecycle.ts'
 import { conversationFrom } from '../events/history.ts'
 import { eventOf, recordsOf, sorted, storedHistory } from '../testing/told-history.ts'
@@ -24,6 +24,9 @@ interface World {
   grants: { participant: string; epoch: number }[]
   said: number
   terminations: number
+  /** Of agents, that ended with words or without. */
+  turns: number
+  tokens: number
 }
 
 /** What must hold after every step, whatever it was. */
@@ -47,6 +50,9 @@ function check(world: World, before: ConversationDocument): void {
   assert.ok(new Set(participants.map(({ id }) => id)).size === participants.length && participants.length <= limits.participantsMax)
   assert.equal(outbox.filter(({ type }) => type === 'ConversationTerminated').length, conversation.rounds.length)
   assert.equal(state === 'closed', conversation.terminationReason !== null)
+  const { totalTurns, totalTokens } = conversationOf(conversation, limits)
+  assert.deepEqual([totalTurns, totalTokens], [world.turns, world.tokens], 'figures outlast rounds, leaving and coming back')
+  assert.ok(participants.every(({ id, turns }) => turns === undefined || id.startsWith('agent:')))
   if (state === 'closed') assert.deepEqual([floor.holder, floor.queue, conversation.plan, conversation.dueAt], [null, [], [], null])
   else assert.ok(conversation.dueAt !== null, 'somebody looks again')
   assert.equal(moderate(conversation, world.nowMs, limits), conversation, 'the moderator does nothing twice')
@@ -120,20 +126,25 @@ function speaking(grant: number, evidence: number): Step {
     const isHolder = floor.holder?.participant === had.participant && floor.epoch === had.epoch
     const spoken = speak(
       world.conversation,
-      { ...had, words: words(`said ${world.said}`, { evidence: [`e${evidence}`] }) },
+      { ...had, words: words(`said ${world.said}`, { evidence: [`e${evidence}`], metadata: { tokens: evidence, model: 'm' } }) },
       world.nowMs,
       limits,
     )
     assert.equal(spoken.status === 'said', isHolder && world.conversation.state !== 'closed', 'only who has the floor is heard')
     if (spoken.status !== 'said') return
     world.said++
+    world.turns++
+    world.tokens += evidence
     world.conversation = spoken.conversation
   }
 }
 function failing(grant: number): Step {
   return (world) => {
     const had = world.grants[world.grants.length - 1 - grant]
-    if (had !== undefined) world.conversation = yieldFloor(world.conversation, had, 'failed', world.nowMs, limits)
+    if (had === undefined) return
+    const before = world.conversation
+    world.conversation = yieldFloor(before, had, 'failed', world.nowMs, limits)
+    if (world.conversation !== before) world.turns++
   }
 }
 function asking(id: string, hasWords: boolean): Step {
@@ -155,7 +166,15 @@ for (const opening of [aboutIncident('c'), discussion('c', ['agent:triage', 'age
   test(`whatever happens in a ${opening.mode}, one speaks at a time and everything is told once`, () => {
     fc.assert(
       fc.property(fc.array(steps, { maxLength: 60 }), (all) => {
-        const world: World = { conversation: open(opening, T0, limits), nowMs: T0, grants: [], said: 0, terminations: 0 }
+        const world: World = {
+          conversation: open(opening, T0, limits),
+          nowMs: T0,
+          grants: [],
+          said: 0,
+          terminations: 0,
+          turns: 0,
+          tokens: 0,
+        }
         for (const { run } of all) {
           const before = world.conversation
           run(world)

@@ -6,6 +6,7 @@ import { EMPTY_FLOOR, FLOOR_RANKS, grant, holds, release, request, withdraw, typ
 import { isAgent, isErased, present, seatOf, sitting, type ConversationDocument, type Mode, type Words } from './conversation-document.ts'
 import { mayBeActedOn } from '../causes/catalogue.ts'
 import { asked, DISPATCHER, failed, moderate, REPORTER, stateOfSpeaker, type Limits } from './moderation.ts'
+import { afterTurn, takenBy } from './figures.ts'
 import { caughtUp, receiptOf } from './receipts.ts'
 import { takeWords } from './speaking.ts'
 import { terminate } from './termination.ts'
@@ -105,7 +106,8 @@ export function yieldFloor(
   const { participant, epoch } = turn
   if (!holds(conversation.floor, participant, epoch)) return conversation
   const { turns, errors, quietTurns, plan } = conversation
-  let next: ConversationDocument = given({ ...conversation, turns: turns + 1, lastActivity: nowMs }, participant, epoch, nowMs)
+  const taken = { turns: turns + 1, participants: afterTurn(conversation.participants, participant, 0) }
+  let next: ConversationDocument = given({ ...conversation, ...taken, lastActivity: nowMs }, participant, epoch, nowMs)
   if (end === 'nothing-to-say') next = asBefore({ ...next, quietTurns: quietTurns + 1, errors: 0, plan: withoutFirst(plan, participant) })
   else if (end === 'failed') next = failed({ ...next, errors: errors + 1 }, participant, limits)
   else next = terminate(next, end, nowMs)
@@ -196,7 +198,7 @@ export function join(
   const before = conversation.participants.find((each) => each.id === id)
   const known = conversation.participants.filter((each) => each !== before)
   if (known.length >= limits.participantsMax) return 'full'
-  const participants = [...known, { id, role, joinedAt: nowMs, leftAt: null, ...receiptOf(before ?? {}) }]
+  const participants = [...known, { id, role, joinedAt: nowMs, leftAt: null, ...receiptOf(before ?? {}), ...takenBy(before ?? {}) }]
   const isTheirs = !isAgent(id) && conversation.mode === 'addressed' && conversation.state === 'published'
   const next: ConversationDocument = {
     ...conversation,

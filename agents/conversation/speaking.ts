@@ -3,6 +3,7 @@ import type { Message } from '../../contracts/conversation.ts'
 import { maskSecrets } from '../../kernel/mask.ts'
 import { tell } from '../bus/outbox.ts'
 import { isRepeat } from '../turns/similarity.ts'
+import { afterTurn } from './figures.ts'
 import { isAgent, type ConversationDocument, type Words } from './conversation-document.ts'
 
 export interface SpeakingLimits {
@@ -39,6 +40,7 @@ export function takeWords(
   const next: ConversationDocument = {
     ...conversation,
     ...counted(conversation, from, words, limits),
+    ...(isAgent(from) ? { participants: afterTurn(conversation.participants, from, words.metadata?.tokens ?? 0) } : {}),
     nextSeq: nextSeq + 1,
     spoken: [...conversation.spoken, message],
     lastActivity: nowMs,

@@ -28,6 +28,8 @@ export interface SummaryDocument {
   rating: Rating | null
   /** A model was asked to word it and brought nothing to publish: it is not asked again for the same evidence. */
   isWordingSettled?: boolean
+  /** That the model's provider said it used for the words; null: it did not say; absent: no model was asked for them. */
+  tokens?: number | null
 }
 export const SUMMARIES_COLLECTION: CollectionSpec = {
   name: 'summaries',
@@ -61,14 +63,17 @@ export class SummaryStore implements Service {
 
   /**
    * Publishes as this revision; the one before is superseded. Answers `exists` when that revision is there, whatever it says: whoever
-   * repeats a publication after a crash changes nothing. Throws ConflictError when the revision before is missing.
+   * repeats a publication after a crash changes nothing. `tokens`: of a model's words. Throws ConflictError when the revision before is missing.
    */
-  async publish(summary: Summary, revision: number, openedAt: number): Promise<'published' | 'exists'> {
+  async publish(summary: Summary, revision: number, openedAt: number, tokens?: number | null): Promise<'published' | 'exists'> {
     const { tenant, incident } = summary
     const before = revision > 1 ? await this.get(tenant, incident, revision - 1) : null
     if (revision > 1 && before === null) throw new ConflictError(`incident ${incident} has no revision ${revision - 1}`)
     const publishedAt = this.#clock.nowMs()
-    const document: SummaryDocument = { tenant, incident, revision, status: 'published', openedAt, publishedAt, summary, rating: null }
+    const document: SummaryDocument = {
+      ...{ tenant, incident, revision, status: 'published', openedAt, publishedAt, summary, rating: null },
+      ...(tokens === undefined ? {} : { tokens }),
+    }
     const result = await this.#opened().insert(idOf(tenant, incident, revision), document)
     // Repeated as well: a crash may have come between the two.
     if (before !== null) await this.#opened().update(idOf(tenant, incident, revision - 1), { $set: { status: 'superseded' } })

@@ -245,9 +245,11 @@ export class IncidentTeam implements Service {
       await this.summaries.settleWording(incident.tenant, incident.id, revision)
       return { status: 'nothing-to-say' }
     }
-    await this.summaries.publish(reworded.summary, revision + 1, incident.openedAt)
+    await this.summaries.publish(reworded.summary, revision + 1, incident.openedAt, reworded.tokens)
     const published = await this.summaries.get(incident.tenant, incident.id, revision + 1)
-    return published === null ? { status: 'failed', why: 'the digest is gone' } : { ...digestOf(published, turn), tokens: reworded.tokens }
+    return published === null
+      ? { status: 'failed', why: 'the digest is gone' }
+      : { ...digestOf(published, turn), tokens: reworded.outputTokens }
   }
 
   /** Proposes what the causes allow, to people; a failure here costs nobody the digest. */
@@ -326,7 +328,10 @@ function said(words: Partial<Words> & Pick<Words, 'content' | 'kind'>): TurnResu
   return { status: 'said', words: { ...plain, ...words } }
 }
 
-function digestOf({ summary, revision, publishedAt }: SummaryDocument, { conversation }: Turn): Extract<TurnResult, { status: 'said' }> {
+function digestOf(
+  { summary, revision, publishedAt, tokens = null }: SummaryDocument,
+  { conversation }: Turn,
+): Extract<TurnResult, { status: 'said' }> {
   const { incident, tenant, headline, sections, level, causes, label, evidenceHash, evidence, claims } = summary
   const author = namedAuthor(summary.author)
   const ids = Object.values(evidence)
@@ -350,6 +355,7 @@ function digestOf({ summary, revision, publishedAt }: SummaryDocument, { convers
   const words: Words = {
     ...{ to: null, kind: 'digest', content, isPrivate: false, author, control: null },
     ...{ claims: claims.map(({ id }) => id), evidence: ids, causes: causes.map(({ code }) => code) },
+    ...(author.kind === 'model' ? { metadata: { tokens, model: author.model } } : {}),
   }
   return { status: 'said', words, digest }
 }

@@ -35,10 +35,12 @@ export interface RewordingOptions {
   judged: (answer: GateAnswer) => void
 }
 
-/** `tokens`: that the model wrote. */
 export interface Reworded {
   summary: Summary
-  tokens: number
+  /** That the model wrote. */
+  outputTokens: number
+  /** That its provider said it used, input and output; null: it did not say. */
+  tokens: number | null
 }
 
 /** A model's words for what the local reporter published, if every claim in them verifies; null: the local ones stand. */
@@ -71,14 +73,24 @@ export async function reword(
     return null
   }
   const author = { kind: 'llm' as const, provider: outcome.author.kind, model: outcome.author.model ?? '' }
-  const answer = await passGate(outcome.reply, { investigation, sources, author, config, clock, signal, ...(tools === undefined ? {} : { tools }) })
+  const answer = await passGate(outcome.reply, {
+    investigation,
+    sources,
+    author,
+    config,
+    clock,
+    signal,
+    ...(tools === undefined ? {} : { tools }),
+  })
   judged(answer)
   if (answer.status === 'passed') {
     log.info(
       { conversation: id, provider: author.provider, model: author.model, promptSha256: outcome.promptSha256 },
       "a model's digest verified",
     )
-    return { summary: answer.summary, tokens: outcome.outputTokens }
+    const { inputTokens, outputTokens } = outcome
+    const used = inputTokens + outputTokens
+    return { summary: answer.summary, outputTokens, tokens: used === 0 ? null : used }
   }
   models.fellBack(brain.kind, 'unverified')
   return null

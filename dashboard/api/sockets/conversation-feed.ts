@@ -159,6 +159,8 @@ function lasting({
   version: _v,
   lastActivity: _l,
   turns: _t,
+  totalTurns: _tt,
+  totalTokens: _tk,
   messageCount: _m,
   ...rest
 }: FeedView): string {

@@ -19,6 +19,9 @@ export interface Participant {
   role: string
   joinedAt: number
   leftAt: number | null
+  /** Of an agent, in all rounds; absent: none. */
+  turns?: number
+  tokens?: number
 }
 
 export interface Conversation {
@@ -36,6 +39,9 @@ export interface Conversation {
   terminatedAt: number | null
   severity: Severity
   turns: number
+  /** In all rounds; tokens as providers said. */
+  totalTurns: number
+  totalTokens: number
   messageCount: number
   speaker: string | null
   floorEpoch: number
@@ -61,6 +67,8 @@ export interface Message {
   content: string
   isPrivate: boolean
   author: Author
+  /** What a model's provider said; absent: no model was asked. */
+  metadata?: { tokens: number | null; model: string | null }
   /** Ids. */
   evidence: string[]
 }
