@@ -1,5 +1,5 @@
 import { isNoticed, type AlertChangeKind, type AlertHistoryEntry, type AlertQuiet } from '../contracts/alert.ts'
-import type { Anomaly, AnomalyCause } from '../contracts/anomaly.ts'
+import { EXTERNAL_SUBJECT, type Anomaly, type AnomalyCause } from '../contracts/anomaly.ts'
 import { evidenceOf, evidenceWith } from './alert-evidence.ts'
 import { NO_TIMES, withTimes, type AlertDocument, type AnomalyPosition, type OutboxEntry } from './alert-document.ts'
 import type { AlertsConfig } from './config.ts'
@@ -53,9 +53,11 @@ const TITLES: Record<AnomalyCause, (subject: string) => string> = {
   security: (subject) => `security finding: ${subject}`,
   rollout: (subject) => `${subject} did not take its firmware`,
   rule: (subject) => `${subject} breaks a rule`,
+  external: (subject) => `another system says so of ${subject}`,
 }
 
 function titleOf({ cause, metric, device, rule }: Anomaly): string {
+  if (device === EXTERNAL_SUBJECT && rule !== undefined) return rule.name
   const subject = cause === 'platform' || cause === 'model-health' ? metric : metric === '' ? device : `${metric} of ${device}`
   return rule === undefined ? TITLES[cause](subject) : `${rule.name}: ${subject}`
 }
@@ -160,6 +162,8 @@ export function clearAlert(
     return { alert: resolveAlert(corrected, author, nowMs, limits), change: 'resolved' }
   }
   if (alert.clearedTs !== null) return { alert, change: null }
+  // Other systems try again when they like: the end of the time before is no end of this one.
+  if (anomaly.cause === 'external' && anomaly.ts < alert.startedAt) return { alert, change: null }
   const cleared = { ...alert, lastAnomalyId: anomaly.id }
   const quietMs = quietMsOf(alert, limits)
   if (quietMs > 0) return { alert: withTimes({ ...cleared, clearedTs: anomaly.ts }, { resolve: nowMs + quietMs }), change: null }

@@ -163,6 +163,26 @@ export const AlertsConfigSchema = Type.Object(
       default: 500,
       description: 'anomalies taken from the log at a time, 1 to 10000: bounds memory, and what one commit repeats after a crash',
     }),
+    externalDeviceLabel: Type.String({
+      minLength: 1,
+      maxLength: 64,
+      default: 'device',
+      description:
+        'name of a label, 1 to 64 characters: which label of an alert that Alertmanager sends names the device; one that the registry does not know, or none, makes it an alert of no device (`_external`)',
+    }),
+    externalItemsMax: Type.Integer({
+      minimum: 1,
+      maximum: 10_000,
+      default: 500,
+      description: "alerts in one request of another system, 1 to 10000; Alertmanager's max_alerts should be no higher",
+    }),
+    externalRequestsPerMinute: Type.Integer({
+      minimum: 1,
+      maximum: 60_000,
+      default: 600,
+      description:
+        'requests a minute with alerts of other systems, 1 to 60000, for each caller and each process that serves the API; as many at once',
+    }),
     pollWaitMs: Type.Integer({
       minimum: 10,
       maximum: 60_000,

@@ -113,7 +113,7 @@ export const AlertSchema = Type.Object({
   explanation: Type.Unknown(),
   evidence: Type.Unsafe<Evidence>({ ...EvidenceSchema, default: NO_EVIDENCE }),
   rule: Type.Unsafe<AlertRule | null>(
-    Type.Union([AlertRuleSchema, Type.Null()], { default: null, description: 'the rule that was broken; null for other causes' }),
+    Type.Union([AlertRuleSchema, Type.Null()], { default: null, description: 'the rule that was broken; of cause `external` what raised it in the other system, in its words; null for other causes' }),
   ),
   correlationId: Type.String(),
   /** Latest entries first; bounded, the number dropped is counted. */

@@ -4,7 +4,8 @@ import type { AnomalyEvent, Pattern } from './feedback.ts'
 /**
  * `peers`: a device is odd among the others of its type. `rule`: a threshold that people set was crossed. `certificate`: a device did not renew its certificate in time. `security`: a security check
  * found a weakness. `rollout`: firmware was not taken as it should be. `model`: the metrics of a device together are unlike what is normal for
- * its type. `model-health`: such a model should be looked at. `platform`: a part of the platform itself does not work.
+ * its type. `model-health`: such a model should be looked at. `platform`: a part of the platform itself does not work. `external`: another
+ * system says so.
  */
 export const ANOMALY_CAUSES = [
   'value',
@@ -18,8 +19,12 @@ export const ANOMALY_CAUSES = [
   'rollout',
   'model-health',
   'platform',
+  'external',
 ] as const
 export type AnomalyCause = (typeof ANOMALY_CAUSES)[number]
+
+/** Stands in alerts of other systems for what is no device of ours; no device can have this id. */
+export const EXTERNAL_SUBJECT = '_external'
 
 /** Why a detector said so: what was expected, and how each part contributed. Kept with the anomaly, so that it can be recomputed. */
 export interface Explanation {
@@ -78,7 +83,7 @@ export interface Anomaly {
   correlationId: string
   /** What it rests on; absent where the fields above say all: the reading at `partition` and `offset`, and the detector. */
   evidence?: Evidence
-  /** Of cause `rule`: each rule has alerts of its own. */
+  /** Of cause `rule`: each rule has alerts of its own. Of cause `external`: what raised it in the other system, in that system's words. */
   rule?: AnomalyRule
   /** Of a clearing: what was raised turned out not to have been, because a window was corrected. */
   retracted?: true

@@ -78,6 +78,7 @@ const OPERATOR_WRITES = new Set([
   'anomalies',
   'conversations',
   'devices',
+  'external-alerts',
   'findings',
   'models',
   'proposals',

@@ -165,6 +165,12 @@ export class Registry implements Service, DeviceRegistrar {
     return viewOf(await this.#existing(tenant, device))
   }
 
+  /** The type of a device; null for one that is unknown or has left. */
+  async typeInUse(tenant: string, device: string): Promise<string | null> {
+    const found = await this.#require().devices.get(deviceKey(tenant, device))
+    return found === null || found.state === 'decommissioned' ? null : found.type
+  }
+
   /** The operator's labels of a device; none for an unknown one. */
   async labelsOf(tenant: string, device: string): Promise<Record<string, string>> {
     return (await this.#require().devices.get(deviceKey(tenant, device)))?.labels ?? {}

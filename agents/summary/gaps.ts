@@ -37,6 +37,7 @@ export async function gapsOf({ subject, outcomes, sources, bounded, alertsTrunca
   if (alertsTruncated) gaps.push({ code: 'truncated', check: null })
   if (pastFailed) gaps.push({ code: 'check_failed', check: null })
   if (outcomes.every(({ name, interesting }) => name === 'threshold' || !interesting)) gaps.push({ code: 'only_alert_seen', check: null })
+  if (subject.cause === 'external') gaps.push({ code: 'said_elsewhere', check: null })
   return [...gaps, ...(await standing(subject, sources, bounded))]
 }
 

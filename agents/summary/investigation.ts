@@ -20,6 +20,7 @@ export const GAP_CODES = [
   'store_behind',
   'only_alert_seen',
   'unknown_device',
+  'said_elsewhere',
 ] as const
 export type GapCode = (typeof GAP_CODES)[number]
 export interface Gap {

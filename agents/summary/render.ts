@@ -102,6 +102,7 @@ const GAPS: Record<GapCode, string> = {
   store_behind: 'the store does not have the reading that raised the alert yet',
   only_alert_seen: 'apart from the alert itself nothing unusual was seen',
   unknown_device: 'the registry does not know the device',
+  said_elsewhere: 'another system raised it, and what it saw there could not be checked',
 }
 
 export function gapText({ code, check }: Gap): string {

@@ -1,5 +1,5 @@
 import { isQuietAt, type Alert, type AlertChange, type IncidentLevel, type Severity } from '../../contracts/alert.ts'
-import type { AnomalyCause } from '../../contracts/anomaly.ts'
+import { EXTERNAL_SUBJECT, type AnomalyCause } from '../../contracts/anomaly.ts'
 import { PLACE_LABEL } from '../../contracts/device-facts.ts'
 import type { IncidentDocument } from './incident-document.ts'
 import { withChange } from './incident-store.ts'
@@ -22,14 +22,17 @@ const TROUBLES: Readonly<Record<AnomalyCause, string>> = {
   rollout: 'firmware not taken',
   'model-health': 'trouble of a model',
   platform: 'trouble',
+  external: 'alert of another system',
 }
 
 const troubleOf = (cause: string): string => (Object.hasOwn(TROUBLES, cause) ? TROUBLES[cause as AnomalyCause] : cause)
 
 const TITLES: Record<IncidentLevel, (alert: Alert) => string> = {
-  // Troubles of the platform itself have one subject, so that a storm of them is one incident.
-  device: ({ device, cause, rule }) =>
-    cause === 'platform' ? 'trouble of the platform itself' : `${rule?.name ?? troubleOf(cause)} at ${device}`,
+  // Troubles of the platform itself have one subject, so that a storm of them is one incident; so has what is said of no device of ours.
+  device: ({ device, cause, rule }) => {
+    if (cause === 'platform') return 'trouble of the platform itself'
+    return device === EXTERNAL_SUBJECT ? 'alerts of other systems' : `${rule?.name ?? troubleOf(cause)} at ${device}`
+  },
   group: ({ cause, type, labels }) =>
     `${troubleOf(cause)} at several devices of type ${type}${labels[PLACE_LABEL] === undefined ? '' : `, ${labels[PLACE_LABEL]}`}`,
   cause: ({ cause }) => `${troubleOf(cause)} across the fleet`,

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { BusDigestReader } from '../../agents/bus/digest-reader.ts'
 import { Alerts } from '../../alerts/alerts.ts'
+import { ExternalAlerts } from '../../alerts/external/external-alerts.ts'
 import { partTrouble } from '../../alerts/platform-health.ts'
 import { Webhooks } from '../../alerts/webhooks/webhooks.ts'
 import type { PlatformTrouble } from '../../contracts/platform-trouble.ts'
@@ -84,6 +85,7 @@ export const API_MODULES = {
         adminToken: await openAdminToken(context.dataDirectory),
         ...{ alerts: parts.alerts.service, maintenance: parts.alerts.maintenance, incidents: parts.alerts.incidents },
         ...{ webhooks: parts.webhooks.service, routing: parts.webhooks.routing },
+        externalAlerts: externalAlerts(context, parts),
         rules: parts.rules.service,
         rulePreview: rulePreview(context, parts),
         anomalies: parts.anomalyArchive,
@@ -104,6 +106,10 @@ export const API_MODULES = {
       }),
   },
 } satisfies Partial<ModuleTable>
+
+function externalAlerts(context: BuildContext, { eventLog, registry }: Parts): ExternalAlerts {
+  return new ExternalAlerts({ ...context, eventLog, config: context.config.alerts, typeOf: (tenant, device) => registry.typeInUse(tenant, device) })
+}
 
 /** Devices of one page of a preview. */
 const PREVIEW_PAGE_DEVICES = 1_000

@@ -24,6 +24,7 @@ const OPERATOR_WRITES = [
   'anomalies',
   'conversations',
   'devices',
+  'external-alerts',
   'findings',
   'models',
   'proposals',

@@ -12,6 +12,7 @@ import type { Proposals } from '../../agents/proposals/proposals.ts'
 import type { Roster } from '../../agents/roster/roster.ts'
 import type { SummaryStore } from '../../agents/summary/summary-store.ts'
 import type { AlertService } from '../../alerts/alert-service.ts'
+import type { ExternalAlerts } from '../../alerts/external/external-alerts.ts'
 import type { IncidentService } from '../../alerts/incidents/incident-service.ts'
 import type { MaintenanceService } from '../../alerts/maintenance/maintenance-service.ts'
 import type { RoutingService } from '../../alerts/routing/routing-service.ts'
@@ -74,6 +75,7 @@ export interface ApiServices {
   deviceImport: DeviceImport
   operatorDoor: OperatorDoor
   alerts: AlertService
+  externalAlerts: ExternalAlerts
   maintenance: MaintenanceService
   incidents: IncidentService
   routing: RoutingService

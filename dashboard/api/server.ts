@@ -44,6 +44,7 @@ import { deviceImportRoutes } from './routes/device-import.ts'
 import { deviceRoutes } from './routes/devices.ts'
 import { enrolmentTokenRoutes } from './routes/enrolment-tokens.ts'
 import { eventRoutes } from './routes/events.ts'
+import { externalAlertRoutes } from './routes/external-alerts.ts'
 import { factoryAuthorityRoutes } from './routes/factory-authorities.ts'
 import { feedbackRoutes } from './routes/feedback.ts'
 import { findingRoutes } from './routes/findings.ts'
@@ -233,6 +234,7 @@ async function apiRoutes(api: Api, { context, principals, audit, sockets, door }
   feedbackRoutes(api, context)
   detectorRoutes(api, context)
   alertRoutes(api, context)
+  externalAlertRoutes(api, context)
   incidentRoutes(api, context)
   digestRoutes(api, context)
   traceRoutes(api, context)

@@ -74,6 +74,7 @@ export const ROUTES_BY_RIGHT: Readonly<Record<string, readonly string[]>> = {
     'DELETE /maintenance/{id}',
     'PUT /routing',
   ],
+  'write external-alerts': ['POST /external-alerts'],
   'read anomalies': [
     'GET /anomalies',
     'GET /anomalies/{id}',

@@ -14,6 +14,7 @@ import { ProposalsConfigSchema } from '../../../agents/proposals/config.ts'
 import { Proposals } from '../../../agents/proposals/proposals.ts'
 import { CountingActions } from '../../../agents/proposals/testing/counting-actions.ts'
 import { IncidentTeam } from '../../../agents/team/incident-team.ts'
+import { ExternalAlerts } from '../../../alerts/external/external-alerts.ts'
 import { Alerts } from '../../../alerts/alerts.ts'
 import { AlertsConfigSchema } from '../../../alerts/config.ts'
 import { WebhooksConfigSchema } from '../../../alerts/webhooks/config.ts'
@@ -188,6 +189,7 @@ export class ApiFixture {
       adminToken: new Secret(TOKEN),
       anomalyConfig: defaultsOf(AnomalyConfigSchema),
       alerts: alerts.service,
+      externalAlerts: new ExternalAlerts({ ...stores, config: defaultsOf(AlertsConfigSchema), typeOf: (tenant, device) => registry.typeInUse(tenant, device) }),
       maintenance: alerts.maintenance,
       incidents: alerts.incidents,
       routing: webhooks.routing,
