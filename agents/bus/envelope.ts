@@ -4,6 +4,7 @@ import { proposalKey } from '../../contracts/proposal.ts'
 import { canonicalJson } from '../../kernel/canonical-json.ts'
 import { spanIdOf, traceparentOf } from '../../kernel/trace-ids.ts'
 import type { LogMessage, LogRecord } from '../../storage/event-log/event-log.ts'
+import { deprecationOf, DEPRECATIONS } from './deprecations.ts'
 import { checkEvent, latestVersion, READABLE_FROM } from './event-schemas.ts'
 import { EVENT_TOPICS, type EventType } from './event-types.ts'
 import type { OutboxEntry, Told } from './outbox.ts'
@@ -24,8 +25,8 @@ export interface BusEvent {
   data: Record<string, unknown>
 }
 
-/** `unsigned` and `forged`: nobody of ours wrote it. `unknown`: ours, of a type or version that cannot be read here. */
-export type RefusalReason = 'unsigned' | 'forged' | 'unknown' | 'malformed'
+/** `unsigned` and `forged`: nobody of ours wrote it. `unknown`: ours, of a type or version that cannot be read here; `retired`: not any more. */
+export type RefusalReason = 'unsigned' | 'forged' | 'unknown' | 'retired' | 'malformed'
 export type Opened =
   | { status: 'event'; event: BusEvent }
   /** `tenant`, `id`: of what is ours; null: who wrote it may have written anything. */
@@ -76,13 +77,23 @@ export function signed(
 }
 
 /** Reads and checks a message: signature first, then type, version, data, and whether it is where its like belongs. */
-export function open(record: Pick<LogRecord, 'headers' | 'value'> & { topic?: string }, key: Uint8Array): Opened {
+export function open(
+  record: Pick<LogRecord, 'headers' | 'value'> & { topic?: string },
+  key: Uint8Array,
+  deprecations = DEPRECATIONS,
+): Opened {
   const attributes: Record<string, string> = {}
   for (const [name, text] of Object.entries(record.headers)) if (name.startsWith(PREFIX)) attributes[name.slice(PREFIX.length)] = text
   const { signature, ...rest } = attributes
   if (signature === undefined) return foreign('unsigned', 'it bears no signature')
   if (!isSame(signature, signatureOf(rest, record.value, key))) {
     return foreign('forged', 'its signature is of another key or of other content')
+  }
+  const { type, version } = named(rest)
+  const deprecation = deprecationOf(type, version, deprecations)
+  if (deprecation?.retired === true) {
+    const why = `${type}/${version} is read no more since ${deprecation.until}; ${deprecation.replacedBy} replaces it`
+    return { status: 'refused', reason: 'retired', why, tenant: rest.tenant ?? '', id: rest.id ?? '' }
   }
   return ours(rest, record)
 }
@@ -95,10 +106,9 @@ function foreign(reason: 'unsigned' | 'forged', why: string): Opened {
 function ours(attributes: Readonly<Record<string, string>>, { value, topic }: Pick<LogRecord, 'value'> & { topic?: string }): Opened {
   const { id = '', subject = '', tenant = '', correlationid = '' } = attributes
   const refused = (reason: RefusalReason, why: string): Opened => ({ status: 'refused', reason, why, tenant, id })
-  const [, type = '', versionText = ''] = TYPE.exec(attributes.type ?? '') ?? []
+  const { type, version } = named(attributes)
   const data = parsed(value)
   if (data === undefined) return refused('malformed', 'its data is no JSON object')
-  const version = Number(versionText)
   const readableFrom = attributes.readablefrom === undefined ? undefined : Number(attributes.readablefrom)
   const check = checkEvent(type, version, data, readableFrom)
   if (check.status !== 'valid') return refused(check.status === 'invalid' ? 'malformed' : 'unknown', check.why)
@@ -112,6 +122,11 @@ function ours(attributes: Readonly<Record<string, string>>, { value, topic }: Pi
     status: 'event',
     event: { id, type: type as EventType, version, tenant, stream: subject, sequence, at, correlationId: correlationid, data },
   }
+}
+
+function named(attributes: Readonly<Record<string, string>>): { type: string; version: number } {
+  const [, type = '', version = ''] = TYPE.exec(attributes.type ?? '') ?? []
+  return { type, version: Number(version) }
 }
 
 function keyOf(stream: string, { tenant, id }: Pick<Told, 'id' | 'tenant'>): string {

@@ -16,6 +16,8 @@ import { deadLetter, deadLetterTopic } from '../../storage/event-log/dead-letter
 import type { EventLog, LogMessage, LogRecord, TopicMessages } from '../../storage/event-log/event-log.ts'
 import type { AgentsConfig } from '../config.ts'
 import type { BusKey } from './bus-key.ts'
+import type { DeprecatedUse } from './deprecated-use.ts'
+import type { Deprecations } from './deprecations.ts'
 import { open, type BusEvent, type RefusalReason } from './envelope.ts'
 
 /** Of an event that could not be taken: why. */
@@ -37,6 +39,9 @@ export interface EventIntakeOptions {
   log: Logger
   /** Counts what became of events. See `eventsCounter`. */
   counter: Counter<'group' | 'result'>
+  /** Sees each event that is read. */
+  deprecatedUse: DeprecatedUse
+  deprecations: Deprecations
   config: Pick<AgentsConfig, 'batchRecordsMax' | 'pollWaitMs' | 'retryInitialMs' | 'retryMaxMs' | 'eventAttemptsMax'>
   topic: TopicName
   group: string
@@ -83,14 +88,16 @@ export class EventIntake implements Service {
   }
 
   async #handle(records: readonly LogRecord[]): Promise<TopicMessages[]> {
-    const { key, group, topic, trail, counter } = this.#options
+    const { key, group, topic, trail, counter, deprecatedUse, deprecations } = this.#options
     const read: { record: LogRecord; event: BusEvent }[] = []
     const dead: LogMessage[] = []
     const foreign = new Map<RefusalReason, LogRecord[]>()
     for (const record of records) {
-      const opened = open(record, key.secret)
-      if (opened.status === 'event') read.push({ record, event: opened.event })
-      else {
+      const opened = open(record, key.secret, deprecations)
+      if (opened.status === 'event') {
+        deprecatedUse.see(group, opened.event)
+        read.push({ record, event: opened.event })
+      } else {
         counter.inc({ group, result: opened.reason })
         if (trail === undefined) continue
         dead.push(setAside(record, `${opened.reason}: ${opened.why}`, group))

@@ -9,6 +9,8 @@ import type { Clock } from '../../kernel/time.ts'
 import type { Documents } from '../../storage/documents/documents.ts'
 import type { EventLog } from '../../storage/event-log/event-log.ts'
 import type { BusKey } from '../bus/bus-key.ts'
+import { DeprecatedUse } from '../bus/deprecated-use.ts'
+import { DEPRECATIONS, type Deprecations } from '../bus/deprecations.ts'
 import { EachOnce } from '../bus/each-once.ts'
 import type { BusEvent } from '../bus/envelope.ts'
 import { EventIntake, eventsCounter } from '../bus/event-intake.ts'
@@ -41,6 +43,8 @@ export interface EventsOptions {
   config: AgentsConfig
   /** What is done about an event of an agent's life. See EachOnce. */
   react: (event: BusEvent) => Promise<void>
+  /** Versions that are to go; `DEPRECATIONS` unless told otherwise. */
+  deprecations?: Deprecations
   /** False where the journal is only read: consuming is another process's. */
   works: boolean
 }
@@ -63,7 +67,9 @@ export class Events implements Service {
       group === REACTIONS.group ? reactions.holds(event) : this.journal.holds(event)
     this.deadLetters = new DeadLetters({ ...options, isTaken })
     if (!works) return
-    const common = { ...options, counter: eventsCounter(options.metrics) }
+    const { deprecations = DEPRECATIONS } = options
+    const deprecatedUse = new DeprecatedUse({ ...options, deprecations })
+    const common = { ...options, counter: eventsCounter(options.metrics), deprecations, deprecatedUse }
     this.#intakes = [
       ...JOURNAL_GROUPS.map((of) => new EventIntake({ ...common, ...of, taker: this.journal, trail })),
       new EventIntake({ ...common, ...REACTIONS, taker: reactions }),

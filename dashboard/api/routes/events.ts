@@ -3,6 +3,7 @@ import type { Whose } from '../../../agents/events/event-desk.ts'
 import { DEAD_LETTER_STATES, type DeadLetterPlace, type DeadLetterState } from '../../../agents/events/dead-letters.ts'
 import type { JournalEntry } from '../../../agents/events/journal.ts'
 import type { ReplayPlace } from '../../../agents/events/replay.ts'
+import { deprecationOf } from '../../../agents/bus/deprecations.ts'
 import { EVENT_SCHEMAS } from '../../../agents/bus/event-schemas.ts'
 import { BUS_TOPICS, EVENT_TOPICS, EVENT_TYPES, type EventType } from '../../../agents/bus/event-types.ts'
 import { AGENT_ID_PATTERN } from '../../../agents/roster/agent-document.ts'
@@ -19,6 +20,12 @@ const WhoseSchema = {
   conversation: Type.Optional(Type.String({ minLength: 1, maxLength: 64, description: 'events of this conversation, in their order' })),
   agent: Type.Optional(Type.String({ pattern: AGENT_ID_PATTERN, description: 'events of this agent, in their order' })),
 }
+const DeprecationSchema = Type.Object({
+  since: Type.String({ format: 'date', description: 'nothing writes it from then on' }),
+  until: Type.String({ format: 'date', description: 'the earliest day on which it is read no more' }),
+  replacedBy: Type.String({ description: '`Type/version`' }),
+  retired: Type.Boolean({ description: 'it is refused' }),
+})
 const EventSchema = Type.Object({
   id: Type.String({ description: 'the same event has the same id, however often it is told' }),
   stream: Type.String({ description: '`conversation:ID` or `agent:TENANT/ID`' }),
@@ -76,7 +83,11 @@ function listRoutes(api: Api, context: RouteContext): void {
       return page(await agentEvents.list(principal, { ...range, ...before, limit: limit + 1 }), limit, ({ at, id }) => ({ at, id }))
     },
   )
-  const SchemaSchema = Type.Object({ type: Type.String(), version: Type.Integer(), topic: Type.String(), jsonSchema: Type.Unknown() })
+  const SchemaSchema = Type.Object({
+    ...{ type: Type.String(), version: Type.Integer(), topic: Type.String() },
+    deprecation: Type.Union([DeprecationSchema, Type.Null()], { description: 'null: it is what is written' }),
+    jsonSchema: Type.Unknown(),
+  })
   api.get(
     '/events/schemas',
     {
@@ -89,7 +100,11 @@ function listRoutes(api: Api, context: RouteContext): void {
     async (request) => {
       context.allow(request, 'read', 'events')
       const items = EVENT_TYPES.flatMap((type) =>
-        EVENT_SCHEMAS[type].map((jsonSchema, i) => ({ type, version: i + 1, topic: EVENT_TOPICS[type], jsonSchema })),
+        EVENT_SCHEMAS[type].map((jsonSchema, i) => ({
+          ...{ type, version: i + 1, topic: EVENT_TOPICS[type] },
+          deprecation: deprecationOf(type, i + 1),
+          jsonSchema,
+        })),
       )
       return { items, next: null }
     },
