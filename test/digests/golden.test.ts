@@ -14,7 +14,7 @@ import { verify } from '../../agents/summary/verifier/verify.ts'
 import { silentLogger } from '../../kernel/log.ts'
 import { seededRandom } from '../../kernel/random.ts'
 import { MUTATIONS } from '../testing/digest-mutations.ts'
-import { FAMILIES, FAULT_FAMILIES, tellScenario, type Scenario } from '../testing/digest-scenarios.ts'
+import { goldenScenarios, tellScenario, type Scenario } from '../testing/digest-scenarios.ts'
 import { blind, mapBounded, remembering } from '../testing/digest-sources.ts'
 import { DigestWorld, evidenceConfig } from '../testing/digest-world.ts'
 
@@ -36,10 +36,7 @@ async function digest(scenario: Scenario, sources: Sources): Promise<{ investiga
 
 before(async () => {
   world = await DigestWorld.open()
-  const wanted = FAMILIES.flatMap((family, index) =>
-    [1, 2, 3, 4, 5].slice(0, index < FAULT_FAMILIES ? 5 : 2).map((seed) => ({ family, seed })),
-  )
-  const scenarios = await Promise.all(wanted.map(({ family, seed }) => tellScenario(world, family, seed)))
+  const scenarios = await Promise.all(goldenScenarios().map(({ family, seed }) => tellScenario(world, family, seed)))
   await world.settle()
   all = await mapBounded(scenarios, 4, async (scenario) => {
     const sources = remembering(scenario.family === 'blind' ? blind(world.sources) : world.sources)
