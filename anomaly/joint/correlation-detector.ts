@@ -52,6 +52,13 @@ export class CorrelationDetector implements Detector<CorrelationState, readonly 
   readonly #spreads = new Float64Array(TOGETHER_MAX)
   readonly #recents = new Float64Array(TOGETHER_MAX)
   readonly #errors = new Float64Array(TOGETHER_MAX)
+  /** What was judged last: a reading is judged to be told, and then to be learnt. */
+  #judged: CorrelationState | null = null
+  #judgedSeen = 0
+  #judgedCount = 0
+  readonly #judgedValues = new Float64Array(TOGETHER_MAX)
+  /** Of it. */
+  #novelty = 0
 
   create(): CorrelationState {
     return createCorrelationState()
@@ -122,13 +129,18 @@ export class CorrelationDetector implements Detector<CorrelationState, readonly 
   }
 
   #judge(state: CorrelationState, values: readonly number[]): number {
+    if (this.#isJudged(state, values)) return this.#novelty
     let most = 0
+    const count = Math.min(TOGETHER_MAX, values.length)
     for (let j = 0; j < TOGETHER_MAX; j++) {
       this.#spreads[j] = 0
       this.#errors[j] = -1
+      if (j >= count) continue
+      this.#judgedValues[j] = values[j]!
       const partner = state[PARTNERS + j]! - 1
+      if (partner < 0) continue
       const value = known(values[j])
-      const expected = partner < 0 ? null : foretold(state, j, partner, known(values[partner]))
+      const expected = foretold(state, j, partner, known(values[partner]))
       if (value === undefined || expected === null) continue
       const error = Math.min(VALUE_MAX, Math.abs(value - expected))
       this.#errors[j] = error
@@ -140,8 +152,26 @@ export class CorrelationDetector implements Detector<CorrelationState, readonly 
       this.#spreads[j] = Math.max(0, spreads - FREE_SPREADS)
       if (this.#spreads[j]! > most) most = this.#spreads[j]!
     }
-    const warm = Math.min(1, state[SEEN]! / WARM_UP_READINGS)
-    return 1 - Math.pow(2, (-most * warm) / HALF_NOVELTY_AT)
+    const seen = state[SEEN]!
+    this.#judged = state
+    this.#judgedSeen = seen
+    this.#judgedCount = count
+    const warm = Math.min(1, seen / WARM_UP_READINGS)
+    this.#novelty = most === 0 ? 0 : 1 - Math.pow(2, (-most * warm) / HALF_NOVELTY_AT)
+    return this.#novelty
+  }
+
+  /** A state that has learnt since has seen more. */
+  #isJudged(state: CorrelationState, values: readonly number[]): boolean {
+    if (this.#judged !== state || this.#judgedSeen !== state[SEEN]) return false
+    const count = this.#judgedCount
+    if (values.length !== count) return false
+    for (let j = 0; j < count; j++) {
+      const [before, now] = [this.#judgedValues[j]!, values[j]!]
+      // What is not a number is not there, whichever it is.
+      if (before !== now && !(Number.isNaN(before) && Number.isNaN(now))) return false
+    }
+    return true
   }
 
   /**

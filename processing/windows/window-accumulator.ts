@@ -1,37 +1,47 @@
 import { LogHistogram } from './log-histogram.ts'
-import { mergeMoments, type Pane } from './pane.ts'
+import type { Panes } from './panes.ts'
 
 const QUANTILE = 0.95
 
 /**
- * Merges panes, given in order of time, into the figures of one window. One instance is reused for every window.
+ * Merges panes, one behind the other, into the figures of one window. One instance is reused for every window.
  * p95 is the nearest-rank quantile (the value at rank ⌈0.95 n⌉): exact while every pane is, else within the histogram's relative error.
  */
 export class WindowAccumulator {
   readonly #moments = { count: 0, mean: 0, squares: 0 }
   readonly #histogram = new LogHistogram()
-  #panes: Pane[] = []
+  #from = 0
+  #to = 0
   #values = new Float64Array(256)
 
-  reset(): void {
-    this.#moments.count = this.#moments.mean = this.#moments.squares = 0
-    this.#panes.length = 0
+  /** The panes that begin within this time. */
+  take(panes: Panes, startTs: number, endTs: number): void {
+    const moments = this.#moments
+    moments.count = moments.mean = moments.squares = 0
+    let at = 0
+    while (at < panes.length && panes.startTs(at) < startTs) at++
+    this.#from = at
+    for (; at < panes.length && panes.startTs(at) < endTs; at++) panes.mergeMoments(at, moments)
+    this.#to = at
   }
 
-  add(pane: Pane): void {
-    mergeMoments(this.#moments, pane.count, pane.mean, pane.squares)
-    this.#panes.push(pane)
-  }
-
-  /** Throws nothing; at least one pane must have been added. */
-  summary(): { count: number; min: number; max: number; mean: number; stddev: number; first: number; last: number; p95: number } {
+  /** Throws nothing; at least one pane must have been taken, of these. */
+  summary(panes: Panes): {
+    count: number
+    min: number
+    max: number
+    mean: number
+    stddev: number
+    first: number
+    last: number
+    p95: number
+  } {
     const { count, mean, squares } = this.#moments
-    const panes = this.#panes
     let min = Infinity
     let max = -Infinity
-    for (const pane of panes) {
-      if (pane.min < min) min = pane.min
-      if (pane.max > max) max = pane.max
+    for (let i = this.#from; i < this.#to; i++) {
+      min = Math.min(min, panes.min(i))
+      max = Math.max(max, panes.max(i))
     }
     return {
       count,
@@ -40,9 +50,9 @@ export class WindowAccumulator {
       // Rounding may carry a mean past the values it was made of.
       mean: Math.min(max, Math.max(min, mean)),
       stddev: Math.sqrt(Math.max(0, squares / count)),
-      first: (panes[0] as Pane).first,
-      last: (panes[panes.length - 1] as Pane).last,
-      p95: this.#quantile(Math.ceil(QUANTILE * count), min, max),
+      first: panes.first(this.#from),
+      last: panes.last(this.#to - 1),
+      p95: this.#quantile(panes, Math.ceil(QUANTILE * count), min, max),
     }
   }
 
@@ -50,24 +60,32 @@ export class WindowAccumulator {
     return this.#moments.count
   }
 
-  #quantile(rank: number, min: number, max: number): number {
-    if (rank === this.#moments.count) return max
-    if (this.#panes.some((pane) => pane.histogram !== null)) return Math.min(max, Math.max(min, this.#estimate(rank)))
-    const count = this.#moments.count
-    if (count > this.#values.length) this.#values = new Float64Array(2 ** Math.ceil(Math.log2(count)))
+  #quantile(panes: Panes, rank: number, min: number, max: number): number {
+    const { count } = this.#moments
+    if (rank === count) return max
+    for (let i = this.#from; i < this.#to; i++)
+      if (panes.histogram(i) !== null) return Math.min(max, Math.max(min, this.#estimate(panes, rank)))
+    this.#makeRoom(count)
     let length = 0
-    for (const pane of this.#panes) {
-      for (let i = 0; i < pane.count; i++) this.#values[length++] = pane.values[i] as number
-    }
+    for (let i = this.#from; i < this.#to; i++) length = panes.valuesInto(i, this.#values, length)
     return this.#values.subarray(0, length).sort()[rank - 1] as number
   }
 
-  #estimate(rank: number): number {
+  #estimate(panes: Panes, rank: number): number {
     this.#histogram.clear()
-    for (const pane of this.#panes) {
-      if (pane.histogram !== null) this.#histogram.merge(pane.histogram)
-      else for (let i = 0; i < pane.count; i++) this.#histogram.add(pane.values[i] as number)
+    for (let i = this.#from; i < this.#to; i++) {
+      const histogram = panes.histogram(i)
+      if (histogram !== null) this.#histogram.merge(histogram)
+      else {
+        this.#makeRoom(panes.count(i))
+        const end = panes.valuesInto(i, this.#values, 0)
+        for (let k = 0; k < end; k++) this.#histogram.add(this.#values[k] as number)
+      }
     }
     return this.#histogram.valueAtRank(rank)
+  }
+
+  #makeRoom(values: number): void {
+    if (values > this.#values.length) this.#values = new Float64Array(2 ** Math.ceil(Math.log2(values)))
   }
 }

@@ -6,16 +6,10 @@ import type { ByteWriter } from '../../kernel/byte-stream.ts'
 import { ConfigError } from '../../kernel/errors.ts'
 import type { Metrics } from '../../kernel/metrics.ts'
 import { crossCheckWindowsConfig, paneWidthMs, type WindowSpec, type WindowsConfig } from './config.ts'
-import { Pane } from './pane.ts'
+import { Panes } from './panes.ts'
 import { WindowAccumulator } from './window-accumulator.ts'
 import { WINDOW_STATE_VERSION, WindowStateCodec } from './window-state-codec.ts'
-import type { DeviceWindows, MetricWindows } from './window-state.ts'
-
-/**
- * Panes kept for reuse over all devices, about 200 bytes each plus the values they last held: as many as 100 000 devices of two metrics let go
- * when a minute ends, or else the collector would have to carry as many new ones every minute.
- */
-const PANES_POOLED_MAX = 262_144
+import { EmittedWindows, type DeviceWindows, type MetricWindows } from './window-state.ts'
 
 /**
  * Event-time windows per device and numeric metric (booleans count as 0 and 1; text is not windowed).
@@ -33,7 +27,6 @@ export class WindowOperator implements ReadingOperator<DeviceWindows> {
   readonly #paneMs: number
   readonly #codec: WindowStateCodec
   readonly #accumulator = new WindowAccumulator()
-  readonly #pool: Pane[] = []
   readonly #counters
 
   /** Throws ConfigError when the windows do not fit together. */
@@ -79,7 +72,7 @@ export class WindowOperator implements ReadingOperator<DeviceWindows> {
       if (typeof value === 'string') continue
       const metric = state.metrics.get(name) ?? this.#admit(state, name)
       if (metric === undefined) continue
-      this.#paneAt(metric, paneStart).add(ts, Number(value), this.#config.exactValuesMax)
+      metric.panes.add(metric.panes.at(paneStart), ts, Number(value), this.#config.exactValuesMax)
     }
     if (ts > state.maxTs) {
       state.maxTs = ts
@@ -126,25 +119,9 @@ export class WindowOperator implements ReadingOperator<DeviceWindows> {
       this.#counters.leftOut.inc()
       return undefined
     }
-    const metric: MetricWindows = { name, panes: [], emitted: [] }
+    const metric: MetricWindows = { name, panes: new Panes(), emitted: new EmittedWindows() }
     state.metrics.set(name, metric)
     return metric
-  }
-
-  #paneAt(metric: MetricWindows, startTs: number): Pane {
-    const panes = metric.panes
-    let i = panes.length - 1
-    while (i >= 0) {
-      const pane = panes[i] as Pane
-      if (pane.startTs === startTs) return pane
-      if (pane.startTs < startTs) break
-      i--
-    }
-    const pane = this.#pool.pop() ?? new Pane()
-    pane.reset(startTs)
-    if (i === panes.length - 1) panes.push(pane)
-    else panes.splice(i + 1, 0, pane)
-    return pane
   }
 
   #advance(state: DeviceWindows, closedToTs: number, out: OperatorOutput): void {
@@ -164,7 +141,7 @@ export class WindowOperator implements ReadingOperator<DeviceWindows> {
       const { sizeMs, slideMs } = this.#specs[s] as WindowSpec
       let startTs = Math.floor((state.closedToTs - sizeMs) / slideMs) * slideMs + slideMs
       for (let i = 0; i < panes.length;) {
-        const paneTs = (panes[i] as Pane).startTs
+        const paneTs = panes.startTs(i)
         // Windows before this pane's first one are empty.
         startTs = Math.max(startTs, Math.floor(paneTs / slideMs) * slideMs - sizeMs + slideMs)
         if (paneTs < startTs) {
@@ -207,20 +184,16 @@ export class WindowOperator implements ReadingOperator<DeviceWindows> {
     const { kind, sizeMs, slideMs } = this.#specs[s] as WindowSpec
     const endTs = startTs + sizeMs
     const accumulator = this.#accumulator
-    accumulator.reset()
-    for (const pane of metric.panes) {
-      if (pane.startTs >= startTs && pane.startTs < endTs) accumulator.add(pane)
-    }
-    let record = metric.emitted.find((window) => window.spec === s && window.startTs === startTs)
-    if (record?.count === accumulator.count) return
-    if (record === undefined) {
-      record = { spec: s, startTs, revision: 0, count: 0 }
-      metric.emitted.push(record)
+    accumulator.take(metric.panes, startTs, endTs)
+    const { emitted } = metric
+    const before = emitted.find(s, startTs)
+    if (before >= 0 && emitted.count(before) === accumulator.count) return
+    if (before < 0) {
+      emitted.add(s, startTs, 1, accumulator.count)
     } else {
+      emitted.revise(before, accumulator.count)
       this.#counters.revisions.inc()
     }
-    record.revision++
-    record.count = accumulator.count
     this.#counters[closedBy].inc()
     const { tenant, device } = state
     const result: WindowResult = {
@@ -233,30 +206,20 @@ export class WindowOperator implements ReadingOperator<DeviceWindows> {
       endTs,
       sizeMs,
       slideMs,
-      revision: record.revision,
-      ...accumulator.summary(),
+      revision: before < 0 ? 1 : emitted.revision(before),
+      ...accumulator.summary(metric.panes),
       closedBy,
     }
     out.emit(TOPICS.windows, WINDOW, tenant, device, result)
   }
 
-  /** Lets go of panes and windows that can no longer change. In place: a large fleet does this for all its metrics when a minute ends. */
-  #forget(metric: MetricWindows, watermark: number): void {
-    const { panes, emitted } = metric
+  /** Lets go of panes and windows that can no longer change. */
+  #forget({ panes, emitted }: MetricWindows, watermark: number): void {
     let gone = 0
-    while (gone < panes.length && this.#expiresAt((panes[gone] as Pane).startTs) <= watermark) {
-      if (this.#pool.length < PANES_POOLED_MAX) this.#pool.push(panes[gone] as Pane)
-      gone++
-    }
-    if (gone > 0) {
-      panes.copyWithin(0, gone)
-      panes.length -= gone
-    }
+    while (gone < panes.length && this.#expiresAt(panes.startTs(gone)) <= watermark) gone++
+    panes.removeFirst(gone)
     const lateness = this.#config.allowedLatenessMs
-    let kept = 0
-    for (const window of emitted)
-      if (window.startTs + (this.#specs[window.spec] as WindowSpec).sizeMs + lateness > watermark) emitted[kept++] = window
-    emitted.length = kept
+    emitted.keep((spec, startTs) => startTs + (this.#specs[spec] as WindowSpec).sizeMs + lateness > watermark)
   }
 
   #emitLate(state: DeviceWindows, reading: LoggedReading, latenessMs: number, out: OperatorOutput): void {

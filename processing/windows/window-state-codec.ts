@@ -2,8 +2,8 @@ import { ByteReader, type ByteWriter } from '../../kernel/byte-stream.ts'
 import { StoreError } from '../../kernel/errors.ts'
 import { paneWidthMs, type WindowSpec } from './config.ts'
 import { LogHistogram } from './log-histogram.ts'
-import { Pane } from './pane.ts'
-import type { DeviceWindows, EmittedWindow, MetricWindows } from './window-state.ts'
+import { Panes, SAVED_FIGURES } from './panes.ts'
+import { EmittedWindows, type DeviceWindows, type MetricWindows } from './window-state.ts'
 
 /** Grows with every change of the layout below; `decode` migrates older ones. */
 export const WINDOW_STATE_VERSION = 1
@@ -19,6 +19,8 @@ const IDLE = 2
 export class WindowStateCodec {
   readonly #layout: string
   readonly #paneMs: number
+  /** Values of one pane on their way into bytes. */
+  #values = new Float64Array(64)
 
   constructor(windows: readonly WindowSpec[]) {
     this.#layout = windows.map((spec) => `${spec.kind}/${spec.sizeMs}/${spec.slideMs}`).join(',')
@@ -74,66 +76,62 @@ export class WindowStateCodec {
   #writeMetric(metric: MetricWindows, writer: ByteWriter): void {
     writer.text(metric.name)
     writer.integer(metric.panes.length)
-    for (const pane of metric.panes) writePane(writer, pane)
-    writer.integer(metric.emitted.length)
-    for (const window of metric.emitted) {
-      writer.integer(window.spec)
-      writer.double(window.startTs)
-      writer.integer(window.revision)
-      writer.integer(window.count)
+    for (let i = 0; i < metric.panes.length; i++) this.#writePane(metric.panes, i, writer)
+    const { emitted } = metric
+    writer.integer(emitted.length)
+    for (let i = 0; i < emitted.length; i++) {
+      writer.integer(emitted.spec(i))
+      writer.double(emitted.startTs(i))
+      writer.integer(emitted.revision(i))
+      writer.integer(emitted.count(i))
+    }
+  }
+
+  #writePane(panes: Panes, pane: number, writer: ByteWriter): void {
+    const count = panes.count(pane)
+    writer.integer(count)
+    for (const figure of panes.saved(pane)) writer.double(figure)
+    const histogram = panes.histogram(pane)
+    writer.integer(histogram?.size ?? 0)
+    if (histogram === null) {
+      if (count > this.#values.length) this.#values = new Float64Array(count)
+      panes.valuesInto(pane, this.#values, 0)
+      for (let i = 0; i < count; i++) writer.double(this.#values[i] as number)
+      return
+    }
+    for (const key of histogram.sortedKeys()) {
+      // Zigzag: small magnitudes of either sign stay short.
+      writer.integer(key < 0 ? -key * 2 - 1 : key * 2)
+      writer.integer(histogram.countOf(key))
     }
   }
 }
 
 function readMetric(reader: ByteReader): MetricWindows {
   const name = reader.text()
-  const panes: Pane[] = []
-  for (let left = reader.integer(); left > 0; left--) panes.push(readPane(reader))
-  const emitted: EmittedWindow[] = []
-  for (let left = reader.integer(); left > 0; left--) {
-    emitted.push({ spec: reader.integer(), startTs: reader.double(), revision: reader.integer(), count: reader.integer() })
-  }
+  const panes = new Panes()
+  for (let left = reader.integer(); left > 0; left--) readPane(reader, panes)
+  const emitted = new EmittedWindows()
+  for (let left = reader.integer(); left > 0; left--) emitted.add(reader.integer(), reader.double(), reader.integer(), reader.integer())
   return { name, panes, emitted }
 }
 
-function writePane(writer: ByteWriter, pane: Pane): void {
-  writer.integer(pane.count)
-  for (const value of [pane.startTs, pane.min, pane.max, pane.mean, pane.squares, pane.firstTs, pane.first, pane.lastTs, pane.last]) {
-    writer.double(value)
-  }
-  writer.integer(pane.histogram?.size ?? 0)
-  if (pane.histogram === null) {
-    for (let i = 0; i < pane.count; i++) writer.double(pane.values[i] as number)
-    return
-  }
-  for (const key of pane.histogram.sortedKeys()) {
-    // Zigzag: small magnitudes of either sign stay short.
-    writer.integer(key < 0 ? -key * 2 - 1 : key * 2)
-    writer.integer(pane.histogram.countOf(key))
-  }
-}
-
-function readPane(reader: ByteReader): Pane {
-  const pane = new Pane()
-  pane.count = reader.integer()
-  pane.startTs = reader.double()
-  pane.min = reader.double()
-  pane.max = reader.double()
-  pane.mean = reader.double()
-  pane.squares = reader.double()
-  pane.firstTs = reader.double()
-  pane.first = reader.double()
-  pane.lastTs = reader.double()
-  pane.last = reader.double()
+function readPane(reader: ByteReader, into: Panes): void {
+  const count = reader.integer()
+  const figures = SAVED_FIGURES.map(() => reader.double())
   const bins = reader.integer()
   if (bins === 0) {
-    for (let i = 0; i < pane.count; i++) pane.values.push(reader.double())
-    return pane
+    into.restore(
+      count,
+      figures,
+      Array.from({ length: count }, () => reader.double()),
+    )
+    return
   }
-  pane.histogram = new LogHistogram()
+  const histogram = new LogHistogram()
   for (let i = 0; i < bins; i++) {
     const zigzag = reader.integer()
-    pane.histogram.addToBin(zigzag % 2 === 1 ? -(zigzag + 1) / 2 : zigzag / 2, reader.integer())
+    histogram.addToBin(zigzag % 2 === 1 ? -(zigzag + 1) / 2 : zigzag / 2, reader.integer())
   }
-  return pane
+  into.restore(count, figures, histogram)
 }

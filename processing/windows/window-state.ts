@@ -1,21 +1,75 @@
-import type { Pane } from './pane.ts'
+import type { Panes } from './panes.ts'
+import { Records } from './records.ts'
 
-/** A window that was emitted and may still change. */
-export interface EmittedWindow {
+/** Windows of one metric that were emitted and may still change. */
+export class EmittedWindows {
+  readonly #records = new Records(4)
+
+  get length(): number {
+    return this.#records.length
+  }
+
   /** Place of the window in the configured list. */
-  spec: number
-  startTs: number
-  revision: number
+  spec(index: number): number {
+    return this.#at(index, 0)
+  }
+  startTs(index: number): number {
+    return this.#at(index, 1)
+  }
+  revision(index: number): number {
+    return this.#at(index, 2)
+  }
   /** Values it had then; a different number now means that there is something new to say. */
-  count: number
+  count(index: number): number {
+    return this.#at(index, 3)
+  }
+
+  /** -1: this window was not emitted, or can no longer change. */
+  find(spec: number, startTs: number): number {
+    for (let i = 0; i < this.length; i++) if (this.spec(i) === spec && this.startTs(i) === startTs) return i
+    return -1
+  }
+
+  add(spec: number, startTs: number, revision: number, count: number): void {
+    const index = this.length
+    this.#records.insert(index)
+    this.#set(index, spec, startTs, revision, count)
+  }
+
+  /** It was emitted once more, with so many values. */
+  revise(index: number, count: number): void {
+    this.#set(index, this.spec(index), this.startTs(index), this.revision(index) + 1, count)
+  }
+
+  /** Forgets those that can no longer change. */
+  keep(canChange: (spec: number, startTs: number) => boolean): void {
+    let kept = 0
+    for (let i = 0; i < this.length; i++) {
+      if (!canChange(this.spec(i), this.startTs(i))) continue
+      if (kept < i) this.#set(kept, this.spec(i), this.startTs(i), this.revision(i), this.count(i))
+      kept++
+    }
+    this.#records.length = kept
+  }
+
+  #at(index: number, figure: number): number {
+    return this.#records.block[index * this.#records.stride + figure]!
+  }
+
+  #set(index: number, spec: number, startTs: number, revision: number, count: number): void {
+    const { block, stride } = this.#records
+    block[index * stride] = spec
+    block[index * stride + 1] = startTs
+    block[index * stride + 2] = revision
+    block[index * stride + 3] = count
+  }
 }
 
 /** Open windows of one metric. */
 export interface MetricWindows {
   name: string
-  /** In order of time, without gaps filled in. */
-  panes: Pane[]
-  emitted: EmittedWindow[]
+  panes: Panes
+  emitted: EmittedWindows
 }
 
 /** Open windows of one device. */
