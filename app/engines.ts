@@ -4,6 +4,7 @@ import type { EventLog } from '../storage/event-log/event-log.ts'
 import type { SeriesStore } from '../storage/series/series-store.ts'
 import type { Config } from './config-sections.ts'
 import type { BuildContext } from './module.ts'
+import { sealing } from './sealing.ts'
 
 /** What an engine is built with. */
 export type EngineContext = Pick<BuildContext, 'dataDirectory' | 'clock' | 'random' | 'log' | 'metrics'>
@@ -31,8 +32,13 @@ export async function openSeries(config: Config, context: EngineContext): Promis
   return new DuckdbSeriesStore({ ...context, directory: join(context.dataDirectory, 'series'), config: config.series })
 }
 
-/** The documents as configured; not started. */
+/** The documents as configured, what is confidential sealed; not started. */
 export async function openDocuments(config: Config, context: EngineContext): Promise<Documents> {
+  return sealing(await openDocumentsAsTheyLie(config, context), config, context)
+}
+
+/** The same as the engine holds them, to be moved elsewhere; not started. */
+export async function openDocumentsAsTheyLie(config: Config, context: EngineContext): Promise<Documents> {
   if (config.platform.documentsEngine === 'mongodb') {
     const { MongodbDocuments } = await import('../storage/documents/mongodb-documents.ts')
     return new MongodbDocuments({ ...context, config: config.mongodb, documents: config.documents })

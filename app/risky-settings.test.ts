@@ -18,6 +18,9 @@ test('the defaults are no risk, and each setting that lets in more is one', () =
     ['provisioning.deviceLifetimeDays', { FLEETPULSE_PROVISIONING_DEVICE_LIFETIME_DAYS: '1000' }],
     ['provisioning.tokenLifetimeMs', { FLEETPULSE_PROVISIONING_TOKEN_LIFETIME_MS: String(60 * 86_400_000) }],
     ['mqttDoor.unknownDevices', { FLEETPULSE_MQTT_DOOR_URL: 'mqtt://localhost', FLEETPULSE_MQTT_DOOR_UNKNOWN_DEVICES: 'register' }],
+    ['documents.sealKeys', { FLEETPULSE_DOCUMENTS_ENGINE: 'mongodb', FLEETPULSE_MONGODB_URL: 'mongodb://localhost' }],
   ]
+  const sealed = { FLEETPULSE_DOCUMENTS_SEAL_KEYS_FILE: '/run/secrets/seal-keys' }
+  assert.deepEqual(risksOf({ FLEETPULSE_DOCUMENTS_ENGINE: 'mongodb', FLEETPULSE_MONGODB_URL: 'mongodb://localhost', ...sealed }), [])
   for (const [setting, env] of cases) assert.deepEqual(risksOf(env), [setting])
 })

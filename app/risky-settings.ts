@@ -9,7 +9,7 @@ const TOKEN_LIFETIME_DAYS_MAX = 30
 
 /** Settings that let in, or let out, more than a platform in use should: findings of the security check. */
 export function riskySettings(config: Config): RiskySetting[] {
-  const { api, broker, platform, provisioning, webhooks, mqttDoor } = config
+  const { api, broker, documents, platform, provisioning, webhooks, mqttDoor } = config
   const risks: (RiskySetting & { isOn: boolean })[] = [
     {
       isOn: !LOOPBACK.test(api.host),
@@ -22,6 +22,12 @@ export function riskySettings(config: Config): RiskySetting[] {
       setting: 'platform.operationsHost',
       risk: `Metrics are open to everybody who reaches ${platform.operationsHost}`,
       remedy: 'Let them listen on loopback, or on a network of their own.',
+    },
+    {
+      isOn: platform.documentsEngine === 'mongodb' && documents.sealKeys === '' && documents.sealKeysFile === '',
+      setting: 'documents.sealKeys',
+      risk: 'What people and agents say lies in the database as plain text, private messages too',
+      remedy: 'Give every process the same keys in documents.sealKeys or documents.sealKeysFile.',
     },
     {
       isOn: broker.lab.port !== null,

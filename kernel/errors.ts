@@ -92,11 +92,20 @@ export class EnvironmentError extends FleetpulseError {
   }
 }
 
-/** A store holds what it must not hold: damaged, or written by a newer version. Nothing is overwritten. */
+/** A store holds what it must not hold: damaged, sealed with a key that is not here, or written by a newer version. Nothing is overwritten. */
 export class StoreError extends FleetpulseError {
-  constructor(code: 'STORE_CORRUPT' | 'STORE_NEWER' | 'STORE_UNUSABLE' | 'STORE_FULL', message: string, options: ErrorOptions = {}) {
+  constructor(
+    code: 'STORE_CORRUPT' | 'STORE_NEWER' | 'STORE_SEALED' | 'STORE_UNUSABLE' | 'STORE_FULL',
+    message: string,
+    options: ErrorOptions = {},
+  ) {
     super(code, 'environment', message, options)
   }
+}
+
+/** One document does not open: a loop passes it over instead of waiting for the store. */
+export function isSealed(error: unknown): boolean {
+  return error instanceof StoreError && error.code === 'STORE_SEALED'
 }
 
 /** A bounded wait ran out. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { open, rename, mkdir, rm } from 'node:fs/promises'
+import { link, open, rename, mkdir, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /**
@@ -7,6 +7,27 @@ import { dirname } from 'node:path'
  * survives power loss), mode set at creation. A failed write leaves nothing behind.
  */
 export async function writeFileAtomically(path: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
+  await written(path, content, mode, (temporary) => rename(temporary, path))
+}
+
+/** As `writeFileAtomically`, but never over a file that is there: of several threads that make it at once, all find the same afterwards. */
+export async function createFileOnce(path: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
+  await written(path, content, mode, async (temporary) => {
+    try {
+      await link(temporary, path)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    }
+    await rm(temporary, { force: true })
+  })
+}
+
+async function written(
+  path: string,
+  content: string | Uint8Array,
+  mode: number,
+  place: (temporary: string) => Promise<void>,
+): Promise<void> {
   const folder = dirname(path)
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`
@@ -18,7 +39,7 @@ export async function writeFileAtomically(path: string, content: string | Uint8A
     } finally {
       await file.close()
     }
-    await rename(temporary, path)
+    await place(temporary)
   } catch (error) {
     await rm(temporary, { force: true })
     throw error

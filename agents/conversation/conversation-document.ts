@@ -86,6 +86,8 @@ export const CONVERSATIONS_COLLECTION: CollectionSpec = {
     { name: 'terminated', paths: ['terminatedAt'] },
     { name: 'erased', paths: ['erasedAt'] },
   ],
+  // Wherever words of people and agents are; who takes part, when and in which state is searched.
+  sealed: ['title', 'recent', 'questions', 'floor', 'spoken', 'outbox'],
 }
 
 export const MESSAGES_COLLECTION: CollectionSpec = {
@@ -94,6 +96,7 @@ export const MESSAGES_COLLECTION: CollectionSpec = {
     { name: 'place', paths: ['conversation', 'seq'], unique: true },
     { name: 'recipient', paths: ['tenant', 'to', 'at'] },
   ],
+  sealed: ['content'],
 }
 
 /** As it is seen from outside. */

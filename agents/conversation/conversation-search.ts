@@ -49,11 +49,19 @@ async function matching(
   await mapBounded(page, LOOKS_IN_FLIGHT_MAX, async ({ id, title, spoken }) => {
     const isSaid = spoken.some(({ content, isPrivate, from, to }) => (!isPrivate || from === me || to === me) && pattern.test(content))
     if (pattern.test(title) || isSaid) return void hits.add(id)
-    const words = { content: { $regex: escaped(search), $options: 'i' } }
-    const [found] = await store.messages.find({ conversation: id, ...words, ...readable }, { limit: 1 })
-    if (found !== undefined) hits.add(id)
+    if (await isFound(store, { conversation: id, ...readable }, pattern)) hits.add(id)
   })
   return page.filter(({ id }) => hits.has(id))
+}
+
+/** Words lie sealed, so that no engine can look for them. */
+async function isFound(store: ConversationStore, filter: Filter, pattern: RegExp): Promise<boolean> {
+  for (let afterSeq = 0; ;) {
+    const found = await store.messages.find({ ...filter, seq: { $gt: afterSeq } }, { sort: { seq: 1 }, limit: PAGE_ITEMS })
+    if (found.some(({ content }) => pattern.test(content))) return true
+    if (found.length < PAGE_ITEMS) return false
+    afterSeq = found.at(-1)?.seq ?? Number.MAX_SAFE_INTEGER
+  }
 }
 
 function escaped(text: string): string {

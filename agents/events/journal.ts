@@ -28,6 +28,8 @@ const JOURNAL_COLLECTION: CollectionSpec = {
     { name: 'by-type', paths: ['type', 'tenant', 'at'] },
     { name: 'by-end', paths: ['expiresAt'] },
   ],
+  // The hash too: with it, a guess of what was said could be tried.
+  sealed: ['data', 'hash'],
 }
 
 /** What passes, and says nothing of what is: it goes by age. Everything else goes with the conversation that it tells of. */
@@ -90,14 +92,20 @@ export class Journal implements EventTaker, Service {
     for (const { stream, type, at } of written) if (type === 'ChatDeleted') await this.#forget(stream, at)
     return mapBounded(entries, READS_IN_FLIGHT_MAX, async (entry) => {
       if (written.has(entry)) return 'new'
-      const kept = await this.#entries.get(entry.id)
+      const kept = await this.#kept(entry.id)
       return kept === null || kept.hash === entry.hash ? 'known' : 'other'
     })
   }
 
   /** This very event, not another at its place. */
   async holds(event: BusEvent): Promise<boolean> {
-    return (await this.#entries.get(event.id))?.hash === hashOf(event)
+    return (await this.#kept(event.id))?.hash === hashOf(event)
+  }
+
+  /** One that does not open any more keeps its place, and holds up no other. */
+  async #kept(id: string): Promise<JournalEntry | null> {
+    const [kept = null] = await this.#entries.find({ _id: id }, { limit: 1 })
+    return kept
   }
 
   /** Of one stream, by sequence. */

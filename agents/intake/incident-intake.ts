@@ -1,6 +1,6 @@
 import { INCIDENT, IncidentChangeSchema, isIncidentNoticed, type Incident, type IncidentChange } from '../../contracts/incident.ts'
 import { TOPICS } from '../../contracts/topics.ts'
-import { FleetpulseError } from '../../kernel/errors.ts'
+import { describeError, FleetpulseError, isSealed } from '../../kernel/errors.ts'
 import type { Logger } from '../../kernel/log.ts'
 import { mapBounded } from '../../kernel/map-bounded.ts'
 import type { Metrics } from '../../kernel/metrics.ts'
@@ -79,8 +79,19 @@ export class IncidentIntake implements Service {
       if (change === undefined || !isIncidentNoticed(change)) continue
       byIncident.set(change.incident.id, [...(byIncident.get(change.incident.id) ?? []), change])
     }
-    await mapBounded([...byIncident.values()], WRITES_IN_FLIGHT_MAX, (changes) => this.#take(changes, takenAt))
+    await mapBounded([...byIncident.values()], WRITES_IN_FLIGHT_MAX, (changes) =>
+      this.#take(changes, takenAt).catch((error: unknown) => this.#passOver(changes, error)),
+    )
     return []
+  }
+
+  /** A conversation that does not open holds up no other incident; anything else is tried again. */
+  #passOver([first]: readonly IncidentChange[], error: unknown): void {
+    if (!isSealed(error)) throw error
+    this.#options.log.error(
+      { incident: first?.incident.id, error: describeError(error) },
+      'an incident is not talked about: its conversation does not open',
+    )
   }
 
   async #take(changes: readonly IncidentChange[], takenAt: number): Promise<void> {

@@ -6,7 +6,7 @@ import type { DuckdbSeriesStore } from '../../storage/series/duckdb-series-store
 import type { EventLog } from '../../storage/event-log/event-log.ts'
 import type { SeriesStore } from '../../storage/series/series-store.ts'
 import type { Config } from '../config-sections.ts'
-import { openDocuments, openEventLog, openSeries, type EngineContext } from '../engines.ts'
+import { openDocumentsAsTheyLie, openEventLog, openSeries, type EngineContext } from '../engines.ts'
 
 /** Metrics have one owner each, and here are two of every engine. */
 type MoveContext = Omit<EngineContext, 'metrics'>
@@ -40,7 +40,7 @@ export async function clusterEngines(config: Config, context: MoveContext): Prom
   const cluster = clusterConfig(config)
   const metrics = new Metrics()
   return {
-    documents: await openDocuments(cluster, { ...context, metrics }),
+    documents: await openDocumentsAsTheyLie(cluster, { ...context, metrics }),
     series: await openSeries(cluster, { ...context, metrics }),
   }
 }

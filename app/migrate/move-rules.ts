@@ -83,6 +83,8 @@ export const MOVE_RULES: Readonly<Record<string, MoveRule>> = {
   conversations: copied('conversations'),
   'conversation-messages': copied('conversation-messages'),
   'agent-keys': copied('agent-keys'),
+  // What is sealed stays as it lies: id and collection are the same. The cluster needs the keys, and tells so at its start.
+  'seal-keys': copied('seal-keys'),
   agents: copied('agents'),
   'agent-attention-states': { stays: 'is made anew from the conversations' },
   'agent-memories': copied('agent-memories'),

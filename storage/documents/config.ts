@@ -1,6 +1,6 @@
 import { Type, type Static } from 'typebox'
 
-/** Settings of the documents store on LMDB. */
+/** Settings of the documents store: on LMDB, but for what seals, which MongoDB shares. */
 export const DocumentsConfigSchema = Type.Object(
   {
     documentBytesMax: Type.Integer({
@@ -32,6 +32,19 @@ export const DocumentsConfigSchema = Type.Object(
       minimum: 0,
       description:
         "Writes are refused while the disk has less room than this, in bytes; less than the event log's, so that what is in the log can still be worked off. 0 switches it off.",
+    }),
+    sealKeys: Type.String({
+      default: '',
+      maxLength: 4_096,
+      secret: true,
+      description:
+        'Keys that seal what is confidential in documents (words of conversations, events of agents; AES-256-GCM), each 32 bytes as base64 or hex, with commas or spaces between: the first seals, all open. Printed masked. Empty: sealKeysFile alone. Every process of a cluster needs the same.',
+    }),
+    sealKeysFile: Type.String({
+      default: '',
+      maxLength: 4_096,
+      description:
+        'File with such keys, one a line, for instance a mounted secret. Both empty: on LMDB seal-keys in the data folder, made on the first start (mode 0600); on MongoDB nothing is sealed.',
     }),
     diskCheckMs: Type.Integer({
       default: 200,

@@ -32,6 +32,8 @@ export interface CollectionSpec {
   name: string
   /** Secondary indexes. Declaring adds or rebuilds; an index that is no longer declared stays. */
   indexes: readonly IndexSpec[]
+  /** Properties of the document itself that lie sealed where the store has keys (SealedDocuments): none may be searched, sorted by or updated. */
+  sealed?: readonly string[]
 }
 
 /** A secondary index. No partial indexes; like MongoDB's, a unique one counts a missing value as null. */

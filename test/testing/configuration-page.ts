@@ -35,7 +35,7 @@ const ABOUT: Record<keyof typeof SECTIONS, string> = {
   api: 'The operator API, the page, the live stream and the sockets of conversations.',
   eventLog: 'The embedded event log (LMDB).',
   series: 'The embedded series store (DuckDB).',
-  documents: 'The embedded documents store (LMDB); its bounds hold for MongoDB too.',
+  documents: 'The embedded documents store (LMDB); its bounds, and the keys that seal what is confidential, hold for MongoDB too.',
   kafka: 'Apache Kafka as the event log: where it is, how topics are made, and how much waits and for how long.',
   questdb: 'QuestDB as the series store: where it is, how its tables are made, and how long is waited for it.',
   mongodb: 'MongoDB as the documents store: where it is, and how long is waited for it.',
