@@ -52,7 +52,14 @@ const WAYS: Readonly<Record<string, (text: string) => string>> = {
   'problem details': (text) => JSON.stringify(problem(500, 'TEST', `failed with ${text}`)),
   'dead letter': (text) => JSON.stringify(deadLetter(record, `cannot take ${text}`).headers),
   message: (text) => {
-    const conversation = { ...blank, spoken: [], recent: [], knownEvidence: [], knownCauses: [] } as unknown as ConversationDocument
+    const conversation = {
+      ...blank,
+      participants: [],
+      spoken: [],
+      recent: [],
+      knownEvidence: [],
+      knownCauses: [],
+    } as unknown as ConversationDocument
     const limits = { similarityThreshold: 0.85, recentMax: 5, knownMax: 10 }
     return JSON.stringify(takeWords(conversation, 'agent:triage', 1, words(`I saw ${text}`), 1, limits))
   },
