@@ -27,7 +27,8 @@ test('outputs of a commit that came too late are made again, each once, whatever
   const tooLateAtTimes = (consumer: Consumer): void => {
     const commit = consumer.commit.bind(consumer)
     consumer.commit = async (offsets, outputs = []) => {
-      if (outputs.length === 0 || random.next() >= FENCED_SHARE) return commit(offsets, outputs)
+      // The first in any case: a fast machine makes few commits of many outputs each.
+      if (outputs.length === 0 || (fencedTotal > 0 && random.next() >= FENCED_SHARE)) return commit(offsets, outputs)
       fencedTotal++
       throw new ConflictError('this transaction was given up', { code: 'LOG_FENCED' })
     }
