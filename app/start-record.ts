@@ -3,7 +3,6 @@ import type { TSchema } from 'typebox'
 import { DEFAULT_TENANT } from '../contracts/device.ts'
 import type { Trail } from '../device-registry/audit/trail.ts'
 import { SECTIONS, type Config } from './config-sections.ts'
-import { compileSchema } from '../kernel/schema.ts'
 import type { Target } from './targets.ts'
 
 const MASK = '[masked]'
@@ -13,6 +12,7 @@ const PROCESS = 'process'
 /** Settings that differ from their defaults, by dotted path; secrets masked. */
 export function changedSettings(config: Config): Record<string, unknown> {
   const changed: Record<string, unknown> = {}
+  // The defaults are read from the schemas: to have a checker fill them in, each would have to be compiled once more.
   const compare = (path: string, schema: TSchema, value: unknown, usual: unknown): void => {
     const { properties } = schema as { properties?: Record<string, TSchema> }
     if (properties === undefined) {
@@ -20,14 +20,16 @@ export function changedSettings(config: Config): Record<string, unknown> {
       return
     }
     for (const [key, inner] of Object.entries(properties)) {
-      compare(`${path}.${key}`, inner, (value as Record<string, unknown>)[key], (usual as Record<string, unknown> | undefined)?.[key])
+      const ofParent = (usual as Record<string, unknown> | undefined)?.[key]
+      compare(`${path}.${key}`, inner, (value as Record<string, unknown>)[key], ofParent ?? defaultOf(inner))
     }
   }
-  for (const [name, schema] of Object.entries(SECTIONS)) {
-    const usual = compileSchema(schema)({})
-    compare(name, schema, config[name as keyof Config], usual.status === 'valid' ? usual.value : undefined)
-  }
+  for (const [name, schema] of Object.entries(SECTIONS)) compare(name, schema, config[name as keyof Config], defaultOf(schema))
   return changed
+}
+
+function defaultOf(schema: TSchema): unknown {
+  return (schema as { default?: unknown }).default
 }
 
 /** Leaves in the audit trail that a process started, and with which settings: those of its last start beside those of this one, where they differ. */

@@ -17,8 +17,8 @@ interface Validator {
  * A route's checks are compiled when it is first asked for, like its answers: of some hundred routes a process uses few, and it starts sooner.
  */
 export function validatorCompiler(): FastifySchemaCompiler<TSchema> {
-  const written = new Ajv2020({ allErrors: true, strict: false, useDefaults: true })
-  const text = new Ajv2020({ allErrors: true, strict: false, useDefaults: true, coerceTypes: 'array' })
+  const written = new Ajv2020({ allErrors: true, strict: false, useDefaults: true, code: { optimize: false } })
+  const text = new Ajv2020({ allErrors: true, strict: false, useDefaults: true, coerceTypes: 'array', code: { optimize: false } })
   for (const ajv of [written, text]) ajvFormats.default(ajv)
   return ({ schema, httpPart }) => {
     let compiled: ValidateFunction | undefined
