@@ -46,6 +46,11 @@ export interface AlertDocument extends Alert {
   sequence: number
   /** The last anomaly applied: earlier ones that come again change nothing. */
   position: AnomalyPosition
+  /**
+   * The last one applied of each other partition, at most one for each: a cause keeps to its device's partition until the topic gets more of
+   * them. Inherited by the next alert of the fingerprint.
+   */
+  elsewhere: AnomalyPosition[]
   /** The latest anomaly ids applied, newest first, bounded. */
   recentAnomalyIds: string[]
   /** Event time at which the cause cleared; null while it lasts. */
@@ -91,8 +96,8 @@ interface FormerDocument {
 /** The document without what the store added, in today's shape. */
 export function bare(stored: StoredAlert): AlertDocument {
   const { _id, version: _version, resolveDueAt = null, ...kept } = stored as StoredAlert & FormerDocument
-  const { evidence = NO_EVIDENCE, rule = null, ...others } = kept
-  const document = { ...others, evidence, rule }
+  const { evidence = NO_EVIDENCE, rule = null, elsewhere = [], ...others } = kept
+  const document = { ...others, evidence, rule, elsewhere }
   if (document.times !== undefined) return document
   return {
     ...{
@@ -116,7 +121,7 @@ export function bare(stored: StoredAlert): AlertDocument {
 /** What others may see of it. */
 export function alertOf(document: AlertDocument): Alert {
   const { generation, isFinal, sequence, position, recentAnomalyIds, clearedTs, flapTs, severeTs, isSeverityFixed, ...rest } = document
-  const { times, dueAt, outbox, unpublishedSince, ...alert } = rest
+  const { elsewhere, times, dueAt, outbox, unpublishedSince, ...alert } = rest
   return alert
 }
 

@@ -105,6 +105,7 @@ export function openAlert(anomaly: Anomaly, position: AnomalyPosition, opening: 
     isFinal: false,
     sequence: 1,
     position,
+    elsewhere: previous === null ? [] : elsewhereOf(previous, position),
     recentAnomalyIds: [anomaly.id],
     clearedTs: null,
     flapTs,
@@ -182,7 +183,13 @@ export function resolveAlert(alert: AlertDocument, author: Author, nowMs: number
 
 /** Remembers that this anomaly was applied. */
 export function withAnomaly(alert: AlertDocument, anomaly: Anomaly, position: AnomalyPosition, limits: LifecycleLimits): AlertDocument {
-  return { ...alert, position, recentAnomalyIds: [anomaly.id, ...alert.recentAnomalyIds].slice(0, limits.anomalyIdsMax) }
+  const recentAnomalyIds = [anomaly.id, ...alert.recentAnomalyIds].slice(0, limits.anomalyIdsMax)
+  return { ...alert, position, elsewhere: elsewhereOf(alert, position), recentAnomalyIds }
+}
+
+/** Where other partitions are, once this one is at `position`. */
+function elsewhereOf({ position: last, elsewhere }: AlertDocument, position: AnomalyPosition): AnomalyPosition[] {
+  return [last, ...elsewhere].filter(({ partition }) => partition !== position.partition)
 }
 
 /** Repeats in a row are one entry, so that a flood of them does not push out what people did. */

@@ -145,6 +145,38 @@ describe('alert worker', () => {
     )
   })
 
+  it('does so for one cause whose anomalies lie in several partitions, as they do when a topic gets more of them', async () => {
+    const step = fc.record({
+      key: fc.constantFrom('a', 'b', 'c', 'd', 'e'),
+      phase: fc.constantFrom<Anomaly['phase']>('raised', 'raised', 'cleared'),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 60 }), fc.nat(), async (steps, seed) => {
+        await engines.dispose()
+        engines = await openEngines(4)
+        const anomalies = steps.map(({ phase }, i) => anomaly({ phase, ts: T0 + i * 60 }))
+        await engines.eventLog.append(
+          'anomalies',
+          anomalies.map((each, i) => ({ ...anomalyMessage(each), key: `default/${steps[i]?.key}` })),
+        )
+        const eventLog = flakyLog(engines.eventLog, seededRandom(seed), 0.5)
+        const limits = { batchRecordsMax: 5, anomalyIdsMax: 1, resolveQuietMs: 0, sweepIntervalMs: 60_000 }
+        const alerts = new Alerts({ ...alertsOptions(engines, limits), eventLog })
+        await alerts.start()
+        await settled(engines.eventLog, ['a', 'b', 'c', 'd', 'e'])
+        await alerts.stop()
+        const [documents, changes] = [await stored(), await told()]
+        assertConsistent(
+          documents,
+          changes.toSorted((a, b) => a.sequence - b.sequence),
+        )
+        const counted = documents.reduce((sum, { anomalyCount }) => sum + anomalyCount, 0)
+        assert.equal(counted, anomalies.filter(({ phase }) => phase === 'raised').length)
+      }),
+      { numRuns: 25 },
+    )
+  })
+
   it('tells what two alerts of one batch went through when its first commit fails', async () => {
     const script = [0, 1, 1, 1, 1, 1, 1, 1]
     const eventLog = flakyLog(engines.eventLog, { next: () => script.shift() ?? 1 }, 0.5)

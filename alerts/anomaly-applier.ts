@@ -205,6 +205,6 @@ function mayComeAgain(entry: OutboxEntry, committed: Offsets): boolean {
 }
 
 function wasApplied(alert: AlertDocument, { anomaly, position }: PositionedAnomaly): boolean {
-  const seen = alert.position.partition === position.partition && position.offset <= alert.position.offset
-  return seen || alert.recentAnomalyIds.includes(anomaly.id)
+  const seen = [alert.position, ...alert.elsewhere].find(({ partition }) => partition === position.partition)
+  return (seen !== undefined && position.offset <= seen.offset) || alert.recentAnomalyIds.includes(anomaly.id)
 }

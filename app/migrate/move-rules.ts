@@ -154,7 +154,7 @@ function newPartition({ tenant, device }: Record<string, unknown>, partitions: n
  */
 function alert({ _id: id, version: _version, ...document }: Stored & Record<string, unknown>): MovedDocument {
   const outbox = (document.outbox as { position: unknown }[]).filter((entry) => entry.position === null)
-  return { id, document: { ...document, position: { partition: 0, offset: -1 }, outbox } }
+  return { id, document: { ...document, position: { partition: 0, offset: -1 }, elsewhere: [], outbox } }
 }
 
 /** A message that waits for a device keeps its order and loses its place in the old log, which is in its id too; marks of delivered ones stay. */

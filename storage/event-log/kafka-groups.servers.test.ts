@@ -56,7 +56,7 @@ test('two members under load and one that comes and goes: every record is applie
 })
 
 test('a zombie whose instance id another process took is fenced, and nobody reads what it wrote', async () => {
-  const config = { instanceId: 'one' }
+  const config = { instanceId: 'one', sessionTimeoutMs: 60_000 }
   const zombie = await openKafkaLog(address(), { config })
   const { topicPrefix } = zombie
   await zombie.log.ensureTopics([topicSpec('in', 2), topicSpec('out', 1)])
@@ -75,7 +75,7 @@ test('a zombie whose instance id another process took is fenced, and nobody read
     await owner.poll(1, 20)
     return owner.assignment().length === 2
   })
-  assert.ok(systemClock.monotonicMs() - took < 3_000, 'the instance id takes partitions over at once, not when a session ends')
+  assert.ok(systemClock.monotonicMs() - took < 30_000, 'the instance id takes partitions over at once, not when a session ends')
   await assert.rejects(old.commit(next, [{ topic: 'out', messages: [message('k', 'stale')] }]), isFenced)
   await assert.rejects(old.commit(next), isFenced)
   await until(() => lost.length === 2)

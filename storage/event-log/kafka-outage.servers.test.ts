@@ -173,7 +173,7 @@ describe('Kafka goes away and comes back', () => {
     }
     assert.ok(results.filter((result) => result.status === 'rejected' && String(result.reason).includes('pendingBytesMax')).length >= 5)
     const tookMs = systemClock.monotonicMs() - startedMs
-    assert.ok(tookMs >= 1_000 && tookMs < 8_000, `${tookMs} ms`)
+    assert.ok(tookMs >= 1_000 && tookMs < 30_000, `${tookMs} ms`)
     assert.match(log.failing ?? '', /Kafka at 127\.0\.0\.1/)
     await kafka.start()
     await until(async () => {

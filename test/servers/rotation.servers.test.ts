@@ -61,7 +61,7 @@ test('devices of two edges renew over MQTT, and the first use on their edge ends
       fleet.run()
     }
     const devices = fleets.flatMap((fleet) => fleet.devices)
-    await until('a renewal of every device', async () => devices.every(({ renewals }) => renewals >= 1), 60_000)
+    await until('a renewal of every device', async () => devices.every(({ renewals }) => renewals >= 1), 240_000)
     for (const fleet of fleets) fleet.pause()
     await until('every reading to be acknowledged', async () => devices.every(({ unacked }) => unacked === 0))
     for (const { id } of devices) {

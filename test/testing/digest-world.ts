@@ -299,6 +299,7 @@ function alertDocument(anomaly: Anomaly, id: string, incident: string, openedAt:
       isFinal: false,
       sequence: 1,
       position: { partition: 0, offset: 0 },
+      elsewhere: [],
       recentAnomalyIds: [],
       clearedTs: null,
       flapTs: [],
