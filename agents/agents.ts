@@ -115,6 +115,7 @@ export class Agents implements Service {
         store,
         roster: this.roster,
         limits,
+        open: (conversation) => turns.open(conversation),
         onResolved: async (incident) => team.memory?.remember(incident),
       }),
     )

@@ -76,12 +76,17 @@ export class ToldStore<D extends Told> implements Service {
 
   /** Null where one with this id is there already. */
   async insert(id: string, document: D): Promise<StoredTold<D> | null> {
-    const changed = await inTurn(this.#turns, id, async () => {
+    const changed = await this.inserting(id, document)
+    await changed?.told
+    return changed?.stored ?? null
+  }
+
+  /** As `insert`, and does not wait until it is told. */
+  inserting(id: string, document: D): Promise<Changed<D> | null> {
+    return inTurn(this.#turns, id, async () => {
       const result = await this.collection.insert(id, document)
       return result.status === 'written' ? this.#changed(result.document) : null
     })
-    await changed?.told
-    return changed?.stored ?? null
   }
 
   /** Reads, steps, writes until nobody was faster, and tells what changed. A step that answers its argument writes nothing. */

@@ -90,7 +90,13 @@ it('an incident whose conversation does not open holds up no other', async (t) =
   await key.start()
   const store = new ConversationStore({ ...options, key })
   const roster = new Roster({ ...options, key })
-  const intake = new IncidentIntake({ ...options, metrics: new Metrics(), store, roster })
+  const intake = new IncidentIntake({
+    ...options,
+    metrics: new Metrics(),
+    store,
+    roster,
+    open: (document) => store.insert(document.id, document),
+  })
   for (const part of [store, roster, intake]) await part.start()
   t.after(async () => {
     for (const part of [intake, roster, store]) await part.stop()

@@ -12,7 +12,7 @@ import type { Clock } from '../../kernel/time.ts'
 import { BatchLoop } from '../../storage/event-log/batch-loop.ts'
 import type { EventLog, LogRecord, TopicMessages } from '../../storage/event-log/event-log.ts'
 import type { AgentsConfig } from '../config.ts'
-import type { ConversationDocument } from '../conversation/conversation-document.ts'
+import type { ConversationDocument, StoredConversation } from '../conversation/conversation-document.ts'
 import type { ConversationStore } from '../conversation/conversation-store.ts'
 import { follow, open } from '../conversation/lifecycle.ts'
 import { DISPATCHER, type Limits } from '../conversation/moderation.ts'
@@ -36,6 +36,8 @@ export interface IncidentIntakeOptions {
   metrics: Metrics
   config: AgentsConfig
   limits: Limits
+  /** Stores a new conversation, and may begin its first turn with that; null: it is there already. */
+  open: (conversation: ConversationDocument) => Promise<StoredConversation | null>
   /** Told of each incident that is over, again where a batch comes again. */
   onResolved?: (incident: Incident) => Promise<void>
 }
@@ -102,7 +104,7 @@ export class IncidentIntake implements Service {
     if ((await store.collection.get(id)) === null) {
       // What is over already, and was not talked about, needs no talk: a restart after a long while reads the past.
       if (state === 'resolved') return
-      const opened = await store.insert(id, open(openingOf(last), takenAt, limits))
+      const opened = await this.#options.open(open(openingOf(last), takenAt, limits))
       if (opened !== null) {
         this.#opened.inc()
         const { correlationId } = opened

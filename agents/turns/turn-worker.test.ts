@@ -65,7 +65,7 @@ async function begin(
       },
     }
     const worker = new TurnWorker({ ...common, store, roster, attention, worker: `w${i}`, speakerOf: async () => speaker, forgetIncident })
-    const intake = new IncidentIntake({ ...common, store, roster })
+    const intake = new IncidentIntake({ ...common, store, roster, open: (conversation) => worker.open(conversation) })
     for (const part of [store, roster, attention, worker, intake]) await part.start()
     t.after(async () => {
       for (const part of [intake, worker, attention, roster, store]) await part.stop()
@@ -125,6 +125,34 @@ async function metricOf(metrics: Metrics, name: string): Promise<number | undefi
 }
 
 describe('incidents and turns', () => {
+  it('the first agent of a new conversation has the floor from its first moment where a turn is free, and is called else', async (t) => {
+    let release = (): void => undefined
+    const held = new Promise<void>((resolve) => (release = resolve))
+    /** Of each first turn: changes of the conversation before it. */
+    const changes = new Map<string, number>()
+    const speak = async (turn: Turn): Promise<TurnResult> => {
+      const { id, version } = turn.conversation
+      if (!changes.has(id)) changes.set(id, version)
+      await held
+      return ordinary(turn)
+    }
+    const { eventLog, store, turns } = await begin(t, speak, { turnsInFlightMax: 1 })
+    await tell(eventLog, { sequence: 1, change: 'opened', incident: incident('i1') })
+    await until(store, 'i1', ({ floor }) => floor.holder?.participant === 'agent:triage')
+    await tell(eventLog, { sequence: 1, change: 'opened', incident: incident('i2') })
+    await until(store, 'i2', ({ floor }) => floor.queue.length === 1)
+    assert.deepEqual([turns, [...changes]], [['triage'], [['i1', 1]]])
+    release()
+    for (const id of ['i1', 'i2']) await until(store, id, ({ revision }) => revision === 1)
+    assert.deepEqual(
+      [...changes],
+      [
+        ['i1', 1],
+        ['i2', 2],
+      ],
+    )
+  })
+
   it('a conversation that ended long ago goes, and all that was found about its incident', async (t) => {
     const { eventLog, store, worker, forgotten, metrics } = await begin(t, ordinary, { republishAfterMs: 100 })
     await tell(

@@ -11,6 +11,7 @@ import { AttentionQueue } from '../attention/attention-queue.ts'
 import type { AttentionStates, WaitingDialogue } from '../attention/attention-states.ts'
 import type { AgentsConfig } from '../config.ts'
 import { isAgent, type ConversationDocument, type StoredConversation } from '../conversation/conversation-document.ts'
+import type { Changed } from '../bus/told-store.ts'
 import type { ConversationStore } from '../conversation/conversation-store.ts'
 import { erase, speak, take, yieldFloor, type Taken } from '../conversation/lifecycle.ts'
 import { moderate, type Limits } from '../conversation/moderation.ts'
@@ -47,6 +48,8 @@ export interface TurnWorkerOptions {
   /** Where the spans of turns go besides the log. */
   spans?: SpanSink
 }
+
+type Granted = Extract<Taken, { status: 'granted' }>
 
 /** A conversation in which something is due, and the agent that has the next word there; null: the moderator alone. */
 type Due = Dialogue & { tenant: string; agent: string | null; lastInteraction: number }
@@ -154,6 +157,29 @@ export class TurnWorker implements Service {
     for (const { id, tenant } of old) await store.change({ id, tenant }, (conversation) => erase(conversation, nowMs, limits))
   }
 
+  /**
+   * Stores a new conversation. Where nobody waits for a turn and one is free, its first agent has the floor from the first moment: that
+   * spares a commit before its first word. Null: it is there already.
+   */
+  async open(conversation: ConversationDocument): Promise<StoredConversation | null> {
+    const { store, clock, config, limits, worker } = this.#options
+    const { id } = conversation
+    const isFree = this.#unsubscribe !== undefined && this.#queue.size === 0 && this.#running.size < config.turnsInFlightMax
+    const nowMs = clock.nowMs()
+    const taken: Taken = isFree && !this.#running.has(id) ? take(conversation, worker, nowMs, limits) : { status: 'busy' }
+    if (taken.status !== 'granted') return store.insert(id, conversation)
+    const inserting = store.inserting(id, taken.conversation)
+    // Where it fails the caller hears it.
+    const inserted = inserting.catch(() => null)
+    this.#runs(id, async () => {
+      const changed = await inserted
+      if (changed !== null) await this.#granted(changed, taken, nowMs)
+    })
+    const changed = await inserting
+    await changed?.told
+    return changed?.stored ?? null
+  }
+
   #consider(conversation: StoredConversation): void {
     const { clock, limits } = this.#options
     const { id, tenant, dueAt, severity, deviceCount, site, lastActivity, turns, floor, questions } = conversation
@@ -177,27 +203,33 @@ export class TurnWorker implements Service {
   }
 
   #pump(): void {
-    const { clock, config, log } = this.#options
+    const { clock, config } = this.#options
     while (this.#running.size < config.turnsInFlightMax) {
       const next = this.#queue.next(({ conversation }) => !this.#running.has(conversation), clock.nowMs())
       if (next === null) return
       const { conversation: id, tenant } = next
       this.#resumed.delete(id)
-      const running = this.#turn({ id, tenant })
-        .catch((error: unknown) => log.error({ conversation: id, error: describeError(error) }, 'a turn failed; its lease ends it'))
-        .finally(() => {
-          this.#running.delete(id)
-          this.#pump()
-        })
-      this.#running.set(id, running)
+      this.#runs(id, () => this.#turn({ id, tenant }))
     }
+  }
+
+  #runs(id: string, turn: () => Promise<void>): void {
+    const running = turn()
+      .catch((error: unknown) =>
+        this.#options.log.error({ conversation: id, error: describeError(error) }, 'a turn failed; its lease ends it'),
+      )
+      .finally(() => {
+        this.#running.delete(id)
+        this.#pump()
+      })
+    this.#running.set(id, running)
   }
 
   async #turn(of: { id: string; tenant: string }): Promise<void> {
     const { store, clock, limits, worker } = this.#options
     let taken: Taken = { status: 'empty' }
     let askedAt = 0
-    const { stored: conversation, told } = await store.changing(of, (document) => {
+    const changed = await store.changing(of, (document) => {
       // Another worker may have been faster: what was granted at the last try is void.
       taken = { status: 'empty' }
       const nowMs = clock.nowMs()
@@ -208,14 +240,22 @@ export class TurnWorker implements Service {
     })
     // The compiler does not see that the step ran.
     const granted = taken as Taken
-    if (granted.status !== 'granted') return
+    if (granted.status === 'granted') await this.#granted(changed, granted, askedAt)
+  }
+
+  /** The turn of an agent that has the floor. */
+  async #granted(
+    { stored: conversation, told }: Changed<ConversationDocument>,
+    { participant, epoch }: Granted,
+    askedAt: number,
+  ): Promise<void> {
+    const { clock, roster, attention } = this.#options
+    const { id, tenant } = conversation
     this.#metrics.waited(clock.nowMs() - askedAt)
-    const { participant, epoch } = granted
     if (conversation.incidentId !== null && epoch === 1) void told.then(() => this.#metrics.began(clock.nowMs() - conversation.createdAt))
     const agent = participant.slice('agent:'.length)
-    const { roster, attention } = this.#options
-    const ends = roster.begins(of.tenant, agent, of.id)
-    const run = attention.begins(of.tenant, agent, of.id)
+    const ends = roster.begins(tenant, agent, id)
+    const run = attention.begins(tenant, agent, id)
     try {
       await this.#run(conversation, { agent, participant, epoch }, run.goes)
     } finally {
