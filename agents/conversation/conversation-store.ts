@@ -1,7 +1,8 @@
 import type { Message } from '../../contracts/conversation.ts'
-import { InternalError } from '../../kernel/errors.ts'
+import { InternalError, isSealed } from '../../kernel/errors.ts'
 import type { Collection } from '../../storage/documents/documents.ts'
 import { ToldStore, type ToldStoreOptions } from '../bus/told-store.ts'
+import { EMPTY_FLOOR } from '../floor/floor.ts'
 import { CONVERSATIONS_COLLECTION, MESSAGES_COLLECTION, type ConversationDocument } from './conversation-document.ts'
 
 export type ConversationStoreOptions = Omit<ToldStoreOptions<ConversationDocument>, 'collection' | 'noun' | 'settle'>
@@ -10,6 +11,8 @@ export type ConversationStoreOptions = Omit<ToldStoreOptions<ConversationDocumen
 export class ConversationStore extends ToldStore<ConversationDocument> {
   readonly #documents
   #messages: Collection<Message> | undefined
+  /** Conversations as they lie in the engine: sealed ones are not opened. */
+  #lying: Collection<ConversationDocument> | undefined
 
   constructor(options: ConversationStoreOptions) {
     super({ ...options, collection: CONVERSATIONS_COLLECTION, noun: 'conversation', settle: (conversation) => this.#settle(conversation) })
@@ -19,6 +22,8 @@ export class ConversationStore extends ToldStore<ConversationDocument> {
   override async start(): Promise<void> {
     await super.start()
     this.#messages ??= await this.#documents.collection<Message>(MESSAGES_COLLECTION)
+    const { name, indexes } = CONVERSATIONS_COLLECTION
+    this.#lying ??= await this.#documents.collection<ConversationDocument>({ name, indexes })
   }
 
   get messages(): Collection<Message> {
@@ -45,6 +50,33 @@ export class ConversationStore extends ToldStore<ConversationDocument> {
     }
   }
 
+  /**
+   * Takes `step` with conversations that do not open (STORE_SEALED) and ended, or were to be looked at, before `beforeMs`: without what lies
+   * sealed in them, for nobody reads that again. Others never see these, so that they would stay for ever. What `step` tells is told by the
+   * next `republish`.
+   */
+  async stepUnopened(beforeMs: number, limit: number, step: (conversation: ConversationDocument) => ConversationDocument): Promise<void> {
+    const past = { $lt: beforeMs, $gt: 0 }
+    for (const filter of [{ terminatedAt: past }, { dueAt: past }]) {
+      const old = (await this.#lying?.find(filter, { limit })) ?? []
+      for (const { _id, version, ...conversation } of old) {
+        if (await this.#opens(_id)) continue
+        // Whoever was faster did the same, or could open it.
+        await this.collection.replace(_id, version, step(emptied(conversation)))
+      }
+    }
+  }
+
+  async #opens(id: string): Promise<boolean> {
+    try {
+      await this.collection.get(id)
+      return true
+    } catch (error) {
+      if (isSealed(error)) return false
+      throw error
+    }
+  }
+
   async #settle(conversation: ConversationDocument): Promise<(conversation: ConversationDocument) => ConversationDocument> {
     const { spoken } = conversation
     if (spoken.length === 0) return (document) => document
@@ -53,4 +85,10 @@ export class ConversationStore extends ToldStore<ConversationDocument> {
     const settled = new Set(spoken.map(({ id }) => id))
     return (document) => ({ ...document, spoken: document.spoken.filter(({ id }) => !settled.has(id)) })
   }
+}
+
+/** Without what lies sealed; one that was to be gone is told so once more, for that may have been lost with it. */
+function emptied({ erasedAt: _erasedAt, ...conversation }: ConversationDocument): ConversationDocument {
+  const empty = { title: '', recent: [], questions: [], floor: EMPTY_FLOOR, spoken: [], outbox: [] }
+  return { ...conversation, ...empty, unpublishedSince: null }
 }

@@ -1,15 +1,11 @@
 import assert from 'node:assert/strict'
-import { createSecretKey } from 'node:crypto'
-import { it, type TestContext } from 'node:test'
+import { it } from 'node:test'
 import { incidentKey, INCIDENT, type Incident } from '../../contracts/incident.ts'
 import { TOPICS } from '../../contracts/topics.ts'
 import { silentLogger } from '../../kernel/log.ts'
 import { Metrics } from '../../kernel/metrics.ts'
 import { seededRandom } from '../../kernel/random.ts'
 import { sleep, systemClock, VirtualClock } from '../../kernel/time.ts'
-import type { Collection, Documents } from '../../storage/documents/documents.ts'
-import { SealedDocuments } from '../../storage/documents/sealed-documents.ts'
-import { lmdbDocuments } from '../../storage/documents/testing/lmdb-fixture.ts'
 import { limitsOf } from '../agents.ts'
 import { BusKey } from '../bus/bus-key.ts'
 import { ConversationStore } from '../conversation/conversation-store.ts'
@@ -17,34 +13,15 @@ import { IncidentIntake } from '../intake/incident-intake.ts'
 import { Roster } from '../roster/roster.ts'
 import { agentsConfig, agentsLog, T0 } from '../testing/agents-fixture.ts'
 import { randomConversation } from '../testing/random-conversations.ts'
+import { damage, sealedEngines } from '../testing/sealed-engines.ts'
 import { eventOf, recordsOf } from '../testing/told-history.ts'
 import { Journal } from './journal.ts'
 
 const WAIT_MAX_MS = 60_000
 const tenant = 'default'
 
-/** The same documents sealed, and as they lie in the engine. */
-async function engines(
-  t: TestContext,
-): Promise<{ documents: Documents; lying: (name: string) => Promise<Collection<Record<string, unknown>>> }> {
-  const engine = await lmdbDocuments(t)
-  const keys = (): Promise<ReturnType<typeof createSecretKey>[]> => Promise.resolve([createSecretKey(Buffer.alloc(32, 1))])
-  const documents = new SealedDocuments({ documents: engine, keys, record: 'seal-keys', log: silentLogger })
-  await documents.start()
-  return { documents, lying: (name) => engine.collection({ name, indexes: [] }) }
-}
-
-async function damage(collection: Collection<Record<string, unknown>>, id: string, field: string): Promise<void> {
-  const stored = await collection.get(id)
-  assert.ok(stored !== null && stored[field] instanceof Uint8Array, `${field} of ${id} lies sealed`)
-  const { _id, version, ...rest } = stored
-  const bytes = Uint8Array.from(rest[field] as Uint8Array)
-  bytes[30] = (bytes[30] ?? 0) ^ 1
-  assert.equal((await collection.replace(_id, version, { ...rest, [field]: bytes })).status, 'written')
-}
-
 it('the journal keeps events sealed, knows them again, and one that does not open holds up no other', async (t) => {
-  const { documents, lying } = await engines(t)
+  const { documents, lying } = await sealedEngines(t)
   const journal = new Journal({ documents, clock: new VirtualClock(T0), config: agentsConfig() })
   await journal.start()
   t.after(() => journal.stop())
@@ -74,7 +51,7 @@ function sequenceOf(id: string): number {
 }
 
 it('an incident whose conversation does not open holds up no other', async (t) => {
-  const { documents, lying } = await engines(t)
+  const { documents, lying } = await sealedEngines(t)
   const eventLog = await agentsLog(t)
   const config = agentsConfig()
   const options = {

@@ -148,11 +148,13 @@ export class TurnWorker implements Service {
     await this.retain()
   }
 
-  /** Erases conversations that ended longer ago than they are kept. */
+  /** Erases conversations that ended longer ago than they are kept, and those that do not open and would have. */
   async retain(): Promise<void> {
     const { store, clock, config, limits } = this.#options
     const nowMs = clock.nowMs()
-    const ended = { $lt: nowMs - config.retentionMs, $gt: 0 }
+    const beforeMs = nowMs - config.retentionMs
+    await store.stepUnopened(beforeMs, config.dialoguesMax, (conversation) => erase(conversation, nowMs, limits))
+    const ended = { $lt: beforeMs, $gt: 0 }
     const old = await store.collection.find({ terminatedAt: ended, erasedAt: null }, { limit: config.dialoguesMax })
     for (const { id, tenant } of old) await store.change({ id, tenant }, (conversation) => erase(conversation, nowMs, limits))
   }
