@@ -44,6 +44,7 @@ await check('several metrics of a plant scored together', () => {
   )
   const { f1, far_pct: far, mar_pct: mar, auc_pr_on_tune_files: auc, segments, segments_detected: found } = report
   assert.ok(f1 >= 0.84 && far <= 18 && mar <= 18 && auc >= 0.9, `F1 ${f1}, FAR ${far}, MAR ${mar}, AUC-PR ${auc}`)
+  assert.equal(found, segments, 'onsets found')
   return JSON.stringify({ f1, far, mar, auc, segments, found })
 })
 
