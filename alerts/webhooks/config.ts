@@ -116,7 +116,7 @@ export const WebhooksConfigSchema = Type.Object(
       minimum: 100,
       maximum: 60_000,
       default: 5_000,
-      description: 'ms, 100 to 60000: name lookup, TCP and TLS handshake, each',
+      description: 'ms, 100 to 60000: name lookup, TCP and TLS handshake together',
     }),
     headersTimeoutMs: Type.Integer({
       minimum: 100,
@@ -134,7 +134,7 @@ export const WebhooksConfigSchema = Type.Object(
       minimum: 100,
       maximum: 300_000,
       default: 20_000,
-      description: 'ms, headersTimeoutMs to 300000: one try as a whole',
+      description: 'ms, headersTimeoutMs to 300000: one try as a whole, its connection too',
     }),
     responseBytesMax: Type.Integer({
       minimum: 0,

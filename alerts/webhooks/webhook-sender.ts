@@ -59,13 +59,10 @@ export class WebhookSender {
     if (outgoing.signal.aborted) onAbort()
     try {
       const url = this.#guard.checkUrl(outgoing.url)
-      const response = await request(url, {
-        dispatcher: this.#dispatcher(),
-        method: 'POST',
-        headers: { ...outgoing.headers, 'user-agent': 'fleetpulse-webhooks/1' },
-        body: outgoing.body,
-        signal: timeout.signal,
-      })
+      const { signal } = timeout
+      const headers = { ...outgoing.headers, 'user-agent': 'fleetpulse-webhooks/1' }
+      const sent = request(url, { dispatcher: this.#dispatcher(), method: 'POST', headers, body: outgoing.body, signal })
+      const response = await Promise.race([sent, aborted(signal)])
       attempt.status = response.statusCode
       attempt.headersMs = Math.round(this.#clock.monotonicMs() - startMs)
       attempt.responseHeaders = firstOf(response.headers)
@@ -119,6 +116,18 @@ function firstOf(headers: Record<string, string | string[] | undefined>): Record
   const kept = Object.entries(headers).slice(0, HEADERS_KEPT_MAX)
   const shown = (name: string, value: unknown): string => (name === 'set-cookie' ? '[masked]' : maskSecrets(String(value)))
   return Object.fromEntries(kept.map(([name, value]) => [name, shown(name, value).slice(0, HEADER_LENGTH_MAX)]))
+}
+
+/**
+ * Rejects when the signal says so. undici looks at the signal only once it is connected: a try would last as long as its connection takes,
+ * and the claim of its delivery would run out meanwhile. When the connection comes after that, undici sends nothing.
+ */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+  })
 }
 
 function isRefusal(error: unknown): boolean {
