@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { Page } from 'playwright-core'
 import type { Conversation } from '../../contracts/conversation.ts'
-import type { PlatformProcess } from './platform-process.ts'
+import { until, type PlatformProcess } from './platform-process.ts'
 
 /** From the incident to its conversation and back, and everything that an operator does there. */
 export async function takePart(
@@ -21,12 +21,12 @@ export async function takePart(
   await page.locator('[data-evidence-open] [data-readings] li').first().waitFor()
   await page.locator('[data-evidence-open]').getByRole('link', { name: device }).first().waitFor()
 
-  await page.getByRole('button', { name: 'Join' }).click()
-  await page.locator('[data-participant="user:admin"]').getByText('here').waitFor()
+  await readsWhatIsSeen(page, platform, incident)
   await page.getByLabel('What to say').fill('Why did it happen?')
   await page.getByRole('button', { name: 'Send' }).click()
   await page.locator('[data-kind=question] [data-author=human]').waitFor()
   await page.locator('[data-kind=answer]').getByText('Possible causes').waitFor()
+  await readToTheEnd(page, platform, incident)
 
   const rating = page.getByRole('form', { name: 'Rating' })
   await rating.getByText('4 of 5').click({ force: true })
@@ -45,6 +45,31 @@ export async function takePart(
   await page.locator(`tr[data-conversation="${incident}"]`).waitFor()
   await page.getByLabel('State').selectOption('open')
   await page.getByText('No conversation matches.').waitFor()
+}
+
+/** Joins in a window that nobody sees: nothing is told as read until somebody does. */
+async function readsWhatIsSeen(page: Page, platform: PlatformProcess, id: string): Promise<void> {
+  let receipts = 0
+  page.on('request', (request) => {
+    if (request.url().endsWith(`/conversations/${id}/receipts`)) receipts++
+  })
+  await page.evaluate(`Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => 'hidden' })`)
+  await page.getByRole('button', { name: 'Join' }).click()
+  await page.locator('[data-participant="user:admin"]').getByText('here').waitFor()
+  assert.equal(receipts, 0, 'who looks elsewhere has not read it')
+  await page.evaluate(`delete document.visibilityState, document.dispatchEvent(new Event('visibilitychange'))`)
+  await readToTheEnd(page, platform, id)
+}
+
+/** Waits until the platform knows that the person read everything, and the page says so. */
+async function readToTheEnd(page: Page, platform: PlatformProcess, id: string): Promise<void> {
+  let newest = 0
+  await until('everything is read', async () => {
+    const { participants, messageCount } = await platform.get<Conversation>(`/conversations/${id}`)
+    newest = messageCount
+    return messageCount > 0 && participants.find((each) => each.id === 'user:admin')?.readSeq === messageCount
+  })
+  await page.locator('[data-participant="user:admin"]').getByText(`read to ${newest}`).waitFor()
 }
 
 const HOSTILE = [

@@ -121,6 +121,16 @@ test('it sends what was said, then what is said within 200 ms, and goes on from 
   await again.end()
 })
 
+test('how far somebody read is told although nothing else changed', async () => {
+  const id = await begin()
+  await say(id, 'n1')
+  const client = await new Client(id).caughtUp()
+  await api.ask('POST', `/conversations/${id}/receipts`, { body: { kind: 'read', seq: 1 } })
+  await until('the mark', () => client.last?.participants.find((each) => each.id === 'user:admin')?.readSeq === 1)
+  assert.deepEqual(client.seqs, [1], 'and nothing is said twice')
+  await client.end()
+})
+
 test('who may not watch is refused before the handshake, as on every route', async () => {
   const id = await begin()
   assert.equal(await refused(id, { authorization: 'Bearer wrong' }), 401)
@@ -187,7 +197,13 @@ test('who takes nothing, answers no ping or may not watch any more is let go wit
   let mayStay = true
   const open = (takes: boolean): StuckSocket => {
     const socket = Object.assign(new StuckSocket(), { takes })
-    sockets.accept(socket as unknown as WebSocket, { principal, conversation: id, afterSeq: 0, source, mayStay: () => Promise.resolve(mayStay) })
+    sockets.accept(socket as unknown as WebSocket, {
+      principal,
+      conversation: id,
+      afterSeq: 0,
+      source,
+      mayStay: () => Promise.resolve(mayStay),
+    })
     return socket
   }
   const slow = open(false)

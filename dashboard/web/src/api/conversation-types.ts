@@ -2,7 +2,16 @@ import type { Severity } from './types.ts'
 
 /** Conversations, digests and evidence, as the API and the conversation's own WebSocket tell them. All text in them is shown as text. */
 
-export const CONVERSATION_STATES = ['open', 'gathering', 'discussing', 'reporting', 'verifying', 'published', 'human-active', 'closed'] as const
+export const CONVERSATION_STATES = [
+  'open',
+  'gathering',
+  'discussing',
+  'reporting',
+  'verifying',
+  'published',
+  'human-active',
+  'closed',
+] as const
 export type ConversationState = (typeof CONVERSATION_STATES)[number]
 
 /** As people said; null: nobody has yet. Shares are 0 to 1. */
@@ -22,6 +31,8 @@ export interface Participant {
   /** Of an agent, in all rounds; absent: none. */
   turns?: number
   tokens?: number
+  /** Place up to which it has read what was said; absent: nothing. */
+  readSeq?: number
 }
 
 export interface Conversation {

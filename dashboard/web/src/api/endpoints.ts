@@ -159,6 +159,9 @@ export const conversations = {
   get: (conversation: string, signal?: AbortSignal) => get<Conversation>(`/conversations/${id(conversation)}`, {}, signal),
   say: (conversation: string, body: { content: string; kind: 'question' | 'message' | 'statement'; to?: string }) =>
     post<Conversation>(`/conversations/${id(conversation)}/messages`, body),
+  /** How far oneself got: marks never go back. */
+  receive: (conversation: string, upTo: { kind: 'read' | 'delivered'; seq: number }) =>
+    post<Conversation>(`/conversations/${id(conversation)}/receipts`, upTo),
   act: (conversation: string, step: 'join' | 'leave' | 'recheck' | 'terminate') => post<Conversation>(`/conversations/${id(conversation)}/${step}`),
 }
 
