@@ -1,62 +1,28 @@
 import assert from 'node:assert/strict'
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { Alertmanager, skipWithoutAlertmanager } from '../../test/testing/alertmanager.ts'
 import { operator, until } from '../alerts-testing.ts'
 import { change, deliveryIn, webhooksOptions, WebhookWorld } from '../webhooks/webhooks-testing.ts'
 
 /* Prometheus Alertmanager as Debian packs it takes what the notifier sends. */
 
-const ALERTMANAGER = process.env.ALERTMANAGER ?? 'prometheus-alertmanager'
-const isThere = spawnSync(ALERTMANAGER, ['--version']).status === 0
-if (!isThere)
-  console.warn(`SKIPPED: no ${ALERTMANAGER} (apt-get install prometheus-alertmanager, or set ALERTMANAGER): its API v2 was not tested`)
-const skip = isThere || process.env.FLEETPULSE_REQUIRE_TOOLS === '1' ? false : `there is no ${ALERTMANAGER}`
-
+const skip = skipWithoutAlertmanager('its API v2')
 let world: WebhookWorld
-let folder: string
+let alertmanager: Alertmanager
 let origin: string
-let process_: ChildProcess | undefined
 
 before(async () => {
   if (skip !== false) return
   world = await WebhookWorld.open()
-  folder = await mkdtemp(join(tmpdir(), 'fleetpulse-alertmanager-'))
-  const port = await freePort()
-  origin = `http://127.0.0.1:${port}`
-  await writeFile(join(folder, 'am.yml'), 'route:\n  receiver: none\nreceivers:\n  - name: none\n')
-  const args = [
-    `--config.file=${join(folder, 'am.yml')}`,
-    `--storage.path=${folder}`,
-    `--web.listen-address=127.0.0.1:${port}`,
-    '--cluster.listen-address=',
-  ]
-  process_ = spawn(ALERTMANAGER, args, { stdio: 'ignore' })
-  await until('it is ready', () =>
-    fetch(`${origin}/-/ready`).then(
-      ({ ok }) => ok,
-      () => false,
-    ),
-  )
+  alertmanager = new Alertmanager()
+  await alertmanager.start('route:\n  receiver: none\nreceivers:\n  - name: none\n')
+  origin = alertmanager.origin
 })
 after(async () => {
   if (skip !== false) return
-  process_?.kill('SIGKILL')
+  await alertmanager.remove()
   await world.close()
-  await rm(folder, { recursive: true, force: true })
 })
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => resolve(port))
-    })
-  })
-}
 
 interface Held {
   labels: Record<string, string>
