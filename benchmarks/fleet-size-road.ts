@@ -33,6 +33,7 @@ const { values: options } = parseArgs({
     rate: { type: 'string', default: '20000' },
     seconds: { type: 'string', default: '60' },
     metrics: { type: 'string', default: '2' },
+    history: { type: 'string', default: '24' },
   },
 })
 const devices = Number(options.devices)
@@ -50,27 +51,40 @@ const random = seededRandom(3)
 const noise = Array.from({ length: VALUES }, () => 20 + gaussian(random))
 let sent = 0
 
-function nextReading() {
+function nextReading(agoMs = 0) {
   const device = `device-${sent % devices}`
   const seq = Math.floor(sent / devices)
-  const ts = systemClock.nowMs()
+  const ts = systemClock.nowMs() - agoMs
   const values = Object.fromEntries(metricNames.map((name, i) => [name, noise[(sent * 7 + i) % VALUES] as number]))
   sent++
   const reading = { tenant: TENANT, device, type: 'generic', receivedAt: ts, correlationId: `c${sent}`, ts, boot: 'b', seq, values }
   return { key: deviceKey(TENANT, device), schema: READING, value: jsonBytes(reading) }
 }
 
+/** What devices said before, as fast as the road takes it: in event time at the same rate. */
+async function feedHistory(readings: number): Promise<void> {
+  const startedMs = systemClock.nowMs()
+  const spanMs = (readings / Number(options.rate)) * 1_000
+  const from = sent
+  while (sent < from + readings) {
+    const done = sent - from
+    const agoMs = spanMs * (1 - done / readings) + (systemClock.nowMs() - startedMs)
+    await eventLog.append(TOPICS.readings, Array.from({ length: Math.min(perTurn, readings - done) }, () => nextReading(agoMs)))
+    if (sent - (await series.count(TENANT)) > 20 * perTurn) await settled(sent - 10 * perTurn)
+  }
+}
+
 async function feed(readings: number): Promise<void> {
   const until = sent + readings
   for (let dueMs = systemClock.monotonicMs(); sent < until; dueMs += TURN_MS) {
-    await eventLog.append(TOPICS.readings, Array.from({ length: Math.min(perTurn, until - sent) }, nextReading))
+    await eventLog.append(TOPICS.readings, Array.from({ length: Math.min(perTurn, until - sent) }, () => nextReading()))
     const waitMs = dueMs + TURN_MS - systemClock.monotonicMs()
     if (waitMs > 0) await sleep(systemClock, waitMs)
   }
 }
 
-async function settled(): Promise<void> {
-  while ((await series.count(TENANT)) < sent) await sleep(systemClock, TURN_MS)
+async function settled(readings = sent): Promise<void> {
+  while ((await series.count(TENANT)) < readings) await sleep(systemClock, TURN_MS)
 }
 
 try {
@@ -91,8 +105,8 @@ try {
     operators,
   })
   await worker.start()
-  // Every device has its state before anything is measured.
-  await feed(Math.max(devices, Number(options.rate) * 2))
+  // Every device has said something for a while before anything is measured: its states do not grow any more, as in a fleet that is there.
+  await feedHistory(Math.max(devices * Number(options.history), Number(options.rate) * 2))
   await settled()
   const cpuBefore = process.cpuUsage()
   const sentBefore = sent
