@@ -36,6 +36,7 @@ export class ConsumerGroup {
 
   leave(member: GroupMember): void {
     if (this.#members.delete(member)) this.rebalance()
+    if (this.isEmpty) this.starts.clear()
   }
 
   /** Also after the topic got more partitions. */
@@ -59,6 +60,11 @@ export class ConsumerGroup {
         if (this.#commits.get(partition) === both) this.#commits.delete(partition)
       })
     }
+  }
+
+  /** Resolves when no commit is under way. */
+  async idle(): Promise<void> {
+    while (this.#commits.size > 0) await Promise.all(this.#commits.values())
   }
 
   /** Resolves when no commit for the partition is under way. */

@@ -127,8 +127,12 @@ export class ConsumerGroups implements ConsumerHost {
     this.#members.delete(member)
     group.leave(member)
     if (!group.isEmpty) return
-    this.#groups.delete(groupKey(group.name, group.topic))
     this.#options.metrics.lag.remove({ topic: group.topic.name, group: group.name })
+    // A member that comes meanwhile has to wait for what the last one was committing as it left.
+    void group.idle().then(() => {
+      const key = groupKey(group.name, group.topic)
+      if (group.isEmpty && this.#groups.get(key) === group) this.#groups.delete(key)
+    })
   }
 }
 

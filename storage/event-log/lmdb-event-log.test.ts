@@ -7,6 +7,7 @@ import { silentLogger } from '../../kernel/log.ts'
 import { Metrics } from '../../kernel/metrics.ts'
 import { systemClock, VirtualClock } from '../../kernel/time.ts'
 import { crossCheckEventLogConfig } from './config.ts'
+import type { Consumer } from './event-log.ts'
 import { LmdbEnvironment } from './lmdb-environment.ts'
 import { LmdbEventLog } from './lmdb-event-log.ts'
 import { committedKey, slotOf } from './log-keys.ts'
@@ -92,6 +93,24 @@ test('a member cannot commit a partition that went to another; the new owner beg
   assert.throws(() => one.seek(lost!, 0), ConflictError)
   await one.close()
   await assert.rejects(one.commit(new Map([[0, 1]])), ConflictError)
+})
+
+test('a member that comes when the only one left in the middle of a commit begins at that commit', async (t) => {
+  const { log, dispose } = await openTemporaryLog()
+  t.after(dispose)
+  await log.ensureTopics([topicSpec('alone'), topicSpec('out')])
+  await log.append('alone', [message('a', '1'), message('b', '2')])
+  const first = await log.consume({ group: 'g', topic: 'alone' })
+  assert.equal((await first.poll(10, 1_000)).length, 2)
+  const commit = first.commit(new Map([[0, 1]]), [{ topic: 'out', messages: [message('k', 'said')] }])
+  await first.close()
+  const committed: (number | undefined)[] = []
+  const onAssigned = async (_partitions: readonly number[], consumer: Consumer): Promise<void> =>
+    void committed.push((await consumer.committed()).get(0))
+  const second = await log.consume({ group: 'g', topic: 'alone', onAssigned })
+  const rest = await second.poll(10, 1_000)
+  assert.deepEqual([committed, rest.map(({ offset }) => offset)], [[1], [1]])
+  await commit
 })
 
 test('nobody ever sees outputs without their offsets, or offsets without their outputs', async (t) => {
