@@ -15,6 +15,8 @@ const ALONE = /new Worker\(|process\.(?:env\.\w+ =[^=]|exitCode|on\(|once\(|memo
 const PLATFORMS = /PlatformProcess|platform-process|crash-rounds/
 /** One more than there are processors: somebody always waits for a platform, a disk or a clock. */
 const CONCURRENCY = availableParallelism() + 1
+/** A file on servers that has not ended by now hangs: it fails by name, and what comes after it still runs. Chaos, the longest, takes four minutes. */
+const SERVERS_FILE_TIMEOUT_MS = Number(process.env.TEST_FILE_TIMEOUT_MS ?? 900_000)
 /** Given to the processes of the tests: what dies young does so in a young generation of 32 MiB, as in the platform itself. */
 const NODE_FLAGS = ['--enable-source-maps', '--max-semi-space-size=32']
 
@@ -33,6 +35,8 @@ const groupsFolder = join(root, '.cache', `test-groups-${process.pid}`)
 mkdirSync(groupsFolder, { recursive: true })
 process.once('exit', () => rmSync(groupsFolder, { recursive: true, force: true }))
 let groupsCount = 0
+/** What each generated file holds. */
+const names = new Map()
 
 function* testsUnder(folder) {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
@@ -51,6 +55,7 @@ function group(files) {
   })
   const head = ["import { describe } from 'node:test'", "import fc from 'fast-check'", `fc.configureGlobal({ seed: ${seed} })`]
   writeFileSync(path, [...head, ...suites, ''].join('\n'))
+  names.set(path, files.map((file) => relative(root, file)).join(' '))
   return path
 }
 
@@ -77,7 +82,15 @@ if (files.length === 0) {
 const isWhole = wanted.length === 0 && !onServers
 // The runner gives its own flags to the processes that it starts.
 process.execArgv.push(...NODE_FLAGS)
-run({ files: isWhole ? grouped(files) : files.map((file) => group([file])), concurrency: onServers ? availableParallelism() : CONCURRENCY })
+run({
+  files: isWhole ? grouped(files) : files.map((file) => group([file])),
+  concurrency: onServers ? availableParallelism() : CONCURRENCY,
+  ...(onServers ? { timeout: SERVERS_FILE_TIMEOUT_MS } : {}),
+})
+  // The report keeps the order of the files, so that one that takes long holds back all after it: what ended is told at once besides.
+  .on('test:complete', ({ name, details }) => {
+    if (onServers && names.has(name)) console.error(`ended after ${Math.round(details.duration_ms / 1000)} s: ${names.get(name)}`)
+  })
   .on('test:fail', ({ todo }) => {
     if (todo === undefined || todo === false) process.exitCode = 1
   })

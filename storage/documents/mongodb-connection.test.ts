@@ -26,7 +26,7 @@ function isHello(command: Record<string, unknown>): boolean {
 }
 
 async function refusingServer(t: TestContext, wireVersion: number, refuse: FakeAnswers = () => ({ ok: 1 })): Promise<string> {
-  return fakeServer(t, (command) => (isHello(command) ? hello(wireVersion) : refuse(command)))
+  return (await fakeServer(t, (command) => (isHello(command) ? hello(wireVersion) : refuse(command)))).address
 }
 
 it('says in one sentence that nothing listens, with the address and without the password', async () => {

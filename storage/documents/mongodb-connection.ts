@@ -6,6 +6,7 @@ import { retry } from '../../kernel/retry.ts'
 import type { Clock } from '../../kernel/time.ts'
 import { shownAddress } from './mongodb-address.ts'
 import type { MongodbConfig } from './mongodb-config.ts'
+import { mendDriver } from './mongodb-driver.ts'
 import { tooOld, toStoreError, type ServerName } from './mongodb-errors.ts'
 import { checkFormat } from './mongodb-format.ts'
 import type { MongodbMetrics, RequestKind } from './mongodb-metrics.ts'
@@ -37,6 +38,7 @@ export class MongodbConnection {
 
   /** Throws StoreError STORE_UNUSABLE for a connection string that is none. */
   constructor(options: ConnectionOptions) {
+    mendDriver()
     this.#options = options
     this.#name = { address: shownAddress(options.config.url), database: options.config.database }
     try {

@@ -7,8 +7,15 @@ const OP_REPLY = 1
 const OP_QUERY = 2004
 const OP_MSG = 2013
 
-/** Answers one command; undefined closes the connection without an answer. */
-export type FakeAnswers = (command: Document) => Document | undefined
+/** Answers one command; undefined closes the connection without an answer, null says nothing. */
+export type FakeAnswers = (command: Document) => Document | null | undefined
+
+export interface FakeServer {
+  /** Host and port. */
+  address: string
+  /** Ends every connection, the oldest first; new ones are taken. */
+  endAll(): void
+}
 
 /** What a standalone server of this wire version says of itself. */
 export function hello(maxWireVersion: number): Document {
@@ -24,11 +31,12 @@ export function hello(maxWireVersion: number): Document {
   }
 }
 
-/** Speaks just enough of MongoDB's wire protocol to refuse what a real server would; for errors that no stand-in makes. Answers its host and port. */
-export async function fakeServer(t: TestContext, answers: FakeAnswers): Promise<string> {
+/** Speaks just enough of MongoDB's wire protocol to refuse what a real server would; for errors that no stand-in makes. */
+export async function fakeServer(t: TestContext, answers: FakeAnswers): Promise<FakeServer> {
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
     sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
     socket.on('error', () => socket.destroy())
     let received = Buffer.alloc(0)
     socket.on('data', (chunk) => {
@@ -38,7 +46,7 @@ export async function fakeServer(t: TestContext, answers: FakeAnswers): Promise<
         received = received.subarray(message.length)
         const answer = answers(commandIn(message))
         if (answer === undefined) return socket.destroy()
-        socket.write(replyTo(message, answer))
+        if (answer !== null) socket.write(replyTo(message, answer))
       }
     })
   })
@@ -47,7 +55,10 @@ export async function fakeServer(t: TestContext, answers: FakeAnswers): Promise<
     for (const socket of sockets) socket.destroy()
     server.close()
   })
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`
+  return {
+    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    endAll: () => sockets.forEach((socket) => socket.end()),
+  }
 }
 
 function commandIn(message: Buffer): Document {
