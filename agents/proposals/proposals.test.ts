@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -12,6 +11,7 @@ import { systemClock, VirtualClock } from '../../kernel/time.ts'
 import { documentsIn, lmdbDocuments, temporaryFolder } from '../../storage/documents/testing/lmdb-fixture.ts'
 import { CountingActions } from './testing/counting-actions.ts'
 import { GROUNDS, incidentOf, proposalsOver } from './testing/proposals-fixture.ts'
+import { killWhenItSpeaks } from './testing/killed-child.ts'
 
 const ana: Principal = { kind: 'user', id: 'ana', tenant: 'default', roles: ['operator'] }
 const bob: Principal = { kind: 'user', id: 'bob', tenant: 'default', roles: ['admin'] }
@@ -182,9 +182,7 @@ test('killed between the approval and its end: another process finds out, and it
     const killed = spawn(process.execPath, [child, directory, proposal.id, proposal.diffHash, stopAt], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
-    await once(killed.stdout, 'data')
-    killed.kill('SIGKILL')
-    await once(killed, 'exit')
+    await killWhenItSpeaks(killed)
     const after = await open()
     const deadlineMs = systemClock.monotonicMs() + 60_000
     for (let state = 'approved'; state === 'approved';) {

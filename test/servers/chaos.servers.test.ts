@@ -49,6 +49,7 @@ test('nothing acknowledged is lost or doubled while processes and servers die', 
   await cluster.add('anomaly-1', 'anomaly')
   await cluster.add('alerts-1', 'alerts')
   await cluster.add('agents-1', 'agents')
+  const startedMs = performance.now()
   const report = await chaosRun({
     cluster,
     servers,
@@ -59,7 +60,7 @@ test('nothing acknowledged is lost or doubled while processes and servers die', 
     pauseMs: [500, 3_000],
     windowSizeMs: WINDOW_SIZE_MS,
     windowDevices: 20,
-    onProgress: (text) => t.diagnostic(text),
+    onProgress: (text) => t.diagnostic(`after ${Math.round((performance.now() - startedMs) / 1_000)} s: ${text}`),
   }).catch((error: unknown) => {
     for (const member of cluster?.members ?? []) t.diagnostic(`${member.name}: ${member.process.stderr.slice(-LOG_SHOWN_CHARACTERS)}`)
     throw error

@@ -143,8 +143,10 @@ async function check(options: ChaosOptions, fleet: Fleet, troubles: Troubles, ha
   )
   const store = { readings: (query: string) => cluster.get<{ items: StoredItem[]; next: string | null }>(`/readings?${query}`) }
   const truth = await measureStored({ fleet, store, clock: systemClock, timeoutMs: 120_000, onProgress: () => undefined })
+  onProgress('what is stored was compared')
   const ids = fleet.devices.slice(0, options.windowDevices).map(({ id }) => id)
   const windows = await compareWindows(cluster, ids, options.windowSizeMs)
+  onProgress(`${windows.windowsChecked} windows were compared`)
   const { faults, ...conversed } = await conversationFaults(cluster, troubles.devices, FLOW_TIMEOUT_MS)
   return { seed, happened, sent, acked, reconnects, ledger, ...truth, ...windows, ...conversed, conversationFaults: faults }
 }
