@@ -15,8 +15,8 @@ const ALONE = /new Worker\(|process\.(?:env\.\w+ =[^=]|exitCode|on\(|once\(|memo
 const PLATFORMS = /PlatformProcess|platform-process|crash-rounds/
 /** One more than there are processors: somebody always waits for a platform, a disk or a clock. */
 const CONCURRENCY = availableParallelism() + 1
-/** A file on servers that has not ended by now hangs: it fails by name, and what comes after it still runs. Chaos, the longest, takes four minutes. */
-const SERVERS_FILE_TIMEOUT_MS = Number(process.env.TEST_FILE_TIMEOUT_MS ?? 900_000)
+/** A process that has not ended by now hangs: it fails by name, and what comes after it still runs. On servers chaos takes seven minutes and more, else none takes two. */
+const TIMEOUT_MS = { onServers: 900_000, else: 420_000 }
 /** Given to the processes of the tests: what dies young does so in a young generation of 32 MiB, as in the platform itself. */
 const NODE_FLAGS = ['--enable-source-maps', '--max-semi-space-size=32']
 
@@ -85,11 +85,12 @@ process.execArgv.push(...NODE_FLAGS)
 run({
   files: isWhole ? grouped(files) : files.map((file) => group([file])),
   concurrency: onServers ? availableParallelism() : CONCURRENCY,
-  ...(onServers ? { timeout: SERVERS_FILE_TIMEOUT_MS } : {}),
+  timeout: Number(process.env.TEST_FILE_TIMEOUT_MS ?? (onServers ? TIMEOUT_MS.onServers : TIMEOUT_MS.else)),
 })
   // The report keeps the order of the files, so that one that takes long holds back all after it: what ended is told at once besides.
   .on('test:complete', ({ name, details }) => {
-    if (onServers && names.has(name)) console.error(`ended after ${Math.round(details.duration_ms / 1000)} s: ${names.get(name)}`)
+    if (!names.has(name) || (details.passed && !onServers)) return
+    console.error(`${details.passed ? 'ended' : 'failed'} after ${Math.round(details.duration_ms / 1000)} s: ${names.get(name)}`)
   })
   .on('test:fail', ({ todo }) => {
     if (todo === undefined || todo === false) process.exitCode = 1
