@@ -259,6 +259,25 @@ test('a platform that was down, or is behind with the log, does not call its dev
   assert.equal(bench.operator.tick(bench.state, later + 9_001, bench.out), true)
 })
 
+test('a device that leaves memory is due at its limit, and counts on from where it did when it is read again', () => {
+  const bench = new Bench({ silenceAfterMs: 5_000 })
+  assert.equal(bench.operator.dueAt(bench.state, RECEIVED_AT), null, 'nothing was ever received')
+  bench.say({ a: 1 })
+  assert.deepEqual(bench.operator.dueAt(bench.state, RECEIVED_AT + 4_000), { dueMs: RECEIVED_AT + 5_001, sinceMs: RECEIVED_AT })
+  // Its last reading is old when this process first looks at it.
+  bench.restart()
+  const later = RECEIVED_AT + 3_600_000
+  bench.operator.tick(bench.state, later, bench.out)
+  const due = { dueMs: later + 5_001, sinceMs: later }
+  assert.deepEqual(bench.operator.dueAt(bench.state, later + 3_000), due)
+  bench.restart()
+  bench.operator.resume(bench.state, due.sinceMs)
+  assert.deepEqual(bench.operator.dueAt(bench.state, later + 4_000), due)
+  assert.equal(bench.operator.tick(bench.state, due.dueMs - 1, bench.out), false)
+  assert.equal(bench.operator.tick(bench.state, due.dueMs, bench.out), true)
+  assert.equal(bench.operator.dueAt(bench.state, due.dueMs), null, 'it is silent already')
+})
+
 /** Load of a group of servers: peaks every five hours; then the group is misconfigured and the load runs higher and unruly. */
 function serverLoad(readings: number, brokenFrom: number, random: Random): number[] {
   return Array.from({ length: readings }, (_, i) => {

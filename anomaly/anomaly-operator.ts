@@ -1,5 +1,5 @@
 import { ANOMALY, type Anomaly } from '../contracts/anomaly.ts'
-import type { OperatorOutput, ReadingOperator } from '../contracts/operator.ts'
+import type { DueAt, OperatorOutput, ReadingOperator } from '../contracts/operator.ts'
 import type { LoggedReading, MetricValue } from '../contracts/reading.ts'
 import { TOPICS } from '../contracts/topics.ts'
 import type { ByteWriter } from '../kernel/byte-stream.ts'
@@ -113,8 +113,7 @@ export class AnomalyOperator implements ReadingOperator<DeviceAnomalyState> {
   tick(state: DeviceAnomalyState, nowMs: number, out: OperatorOutput): boolean {
     const { silence } = state
     if (silence.under !== null) return false
-    const typeLimitMs = this.#silenceAfterMs(state.tenant, state.type)
-    const limitMs = silenceLimitMs(silence, typeLimitMs, this.#config)
+    const { typeLimitMs, limitMs } = this.#silenceLimitOf(state)
     if (limitMs === 0) return false
     const quietMs = silentForMs(silence, nowMs, limitMs)
     if (quietMs <= limitMs) return false
@@ -134,6 +133,19 @@ export class AnomalyOperator implements ReadingOperator<DeviceAnomalyState> {
       correlationId: silence.lastCorrelationId,
     })
     return true
+  }
+
+  dueAt(state: DeviceAnomalyState, nowMs: number): DueAt | null {
+    const { silence } = state
+    const { limitMs } = this.#silenceLimitOf(state)
+    if (silence.under !== null || limitMs === 0) return null
+    silentForMs(silence, nowMs, limitMs)
+    return { dueMs: silence.countFromMs + limitMs + 1, sinceMs: silence.countFromMs }
+  }
+
+  resume(state: DeviceAnomalyState, sinceMs: number): void {
+    const { limitMs } = this.#silenceLimitOf(state)
+    if (state.silence.under === null && limitMs > 0) silentForMs(state.silence, sinceMs, limitMs)
   }
 
   encode(state: DeviceAnomalyState, into: ByteWriter): void {
@@ -219,6 +231,11 @@ export class AnomalyOperator implements ReadingOperator<DeviceAnomalyState> {
       offset: reading.offset,
       correlationId: reading.correlationId,
     })
+  }
+
+  #silenceLimitOf({ tenant, type, silence }: DeviceAnomalyState): { typeLimitMs: number | null; limitMs: number } {
+    const typeLimitMs = this.#silenceAfterMs(tenant, type)
+    return { typeLimitMs, limitMs: silenceLimitMs(silence, typeLimitMs, this.#config) }
   }
 
   #silenceFigures(state: DeviceAnomalyState, untilMs: number, over: boolean): SilenceFigures {

@@ -9,6 +9,13 @@ export interface OperatorOutput {
   emit(topic: TopicName, schema: string, tenant: string, device: string, value: object): void
 }
 
+/** When a device that is out of memory is to be told the time. Epoch ms. */
+export interface DueAt {
+  dueMs: number
+  /** Since when this process may count, for `resume`. */
+  sinceMs: number
+}
+
 /**
  * A pure step over the readings of one device at a time. The loop owns consumption, de-duplication, retry, checkpoints and offsets;
  * an operator owns the meaning of one state `S` per device.
@@ -30,6 +37,16 @@ export interface ReadingOperator<S> {
   finish?(out: OperatorOutput): void
   /** About once a second per device in memory, every few seconds in a very large fleet, with wall time: idle windows close, silence is noticed. Returns true when the state changed. */
   tick?(state: S, nowMs: number, out: OperatorOutput): boolean
+  /**
+   * For an operator with `tick`, asked of a device that leaves memory: from when on `tick` has something to do if nothing is said meanwhile;
+   * null: never. May settle in the state what a tick at `nowMs` would have.
+   */
+  dueAt?(state: S, nowMs: number): DueAt | null
+  /**
+   * The state was decoded again, and nothing was said while it was out of memory: settles what is not stored as a tick at `sinceMs` would
+   * have, and emits nothing. Not called after a restart.
+   */
+  resume?(state: S, sinceMs: number): void
   /** Writes the state. */
   encode(state: S, into: ByteWriter): void
   decode(bytes: Uint8Array, version: number): S

@@ -79,7 +79,14 @@ export const ProcessingConfigSchema = Type.Object(
       minimum: 1,
       maximum: 10_000_000,
       description:
-        'Device states held in memory, about 20 KB each for two metrics, half of it with anomaly.ensemble off; beyond it those held for longest are saved and dropped until their next reading. Until then such a device raises no silence and its open windows stay open.',
+        'Device states held in memory, about 20 KB each for two metrics, half of it with anomaly.ensemble off; beyond it those held for longest are saved and dropped until their next reading. When such a device falls silent, or its open windows are to close, it is read again for that (devicesSpilledMax).',
+    }),
+    devicesSpilledMax: Type.Integer({
+      default: 1_000_000,
+      minimum: 1,
+      maximum: 10_000_000,
+      description:
+        'Devices beyond devicesInMemoryMax whose time is kept, some 130 bytes each; up to 500 are read in a tick, the earliest first. Beyond it a device raises no silence and its open windows stay open until it speaks again (processing_devices_spilled_beyond). A limit of silence that is lowered or set meanwhile holds from its next reading on.',
     }),
     bootsPerDeviceMax: Type.Integer({
       default: 8,

@@ -11,7 +11,7 @@ import { DeviceStates } from './device-states.ts'
 import { DeviceIdentity } from './identity.ts'
 import { DeviceLedger } from './ledger.ts'
 
-const BOUNDS = { bootsPerDeviceMax: 3, sequenceRangesMax: 4, devicesInMemoryMax: 100 }
+const BOUNDS = { bootsPerDeviceMax: 3, sequenceRangesMax: 4, devicesInMemoryMax: 100, devicesSpilledMax: 100 }
 const HOUR_MS = 3_600_000
 
 /** Counts, and writes its count as one byte. */

@@ -9,6 +9,8 @@ import type { Logger } from '../kernel/log.ts'
 import type { Clock } from '../kernel/time.ts'
 import type { Collection, Documents, Stored } from '../storage/documents/documents.ts'
 import { deviceKey } from '../contracts/topics.ts'
+import type { Due } from './due-times.ts'
+import { SpilledDevices } from './spilled-devices.ts'
 
 /** Everything processing knows of one device. */
 export interface DeviceState {
@@ -78,7 +80,7 @@ export interface DeviceStatesOptions {
   collection: string
   documents: Documents
   operators: readonly ReadingOperator<unknown>[]
-  bounds: IdentityBounds & { devicesInMemoryMax: number }
+  bounds: IdentityBounds & { devicesInMemoryMax: number; devicesSpilledMax: number }
   clock: Clock
   log: Logger
 }
@@ -87,6 +89,8 @@ export interface DeviceStatesOptions {
 export class DeviceStates {
   readonly #options: DeviceStatesOptions
   readonly #states = new Map<string, DeviceState>()
+  /** When those that are out of memory are due. */
+  readonly spilled: SpilledDevices
   /** Holds the operators' states of the slice that is being saved. */
   readonly #writer = new ByteWriter()
   #slices: Promise<void> = Promise.resolve()
@@ -94,6 +98,7 @@ export class DeviceStates {
 
   constructor(options: DeviceStatesOptions) {
     this.#options = options
+    this.spilled = new SpilledDevices(options)
   }
 
   async start(): Promise<void> {
@@ -111,6 +116,7 @@ export class DeviceStates {
       for (const document of page) {
         const state = this.#restore(document)
         if (this.#states.size < this.#options.bounds.devicesInMemoryMax) this.#states.set(state.key, state)
+        else this.spilled.enterUnseen(state)
         each(state)
       }
       if (page.length < PAGE_DEVICES) return
@@ -121,6 +127,7 @@ export class DeviceStates {
   /** Forgets the states of a partition that is another's now, saved or not. */
   dropPartition(partition: number): void {
     for (const state of this.#states.values()) if (state.partition === partition) this.#states.delete(state.key)
+    this.spilled.dropPartition(partition)
   }
 
   get(key: string): DeviceState | undefined {
@@ -140,9 +147,28 @@ export class DeviceStates {
     if (held !== undefined) return held
     const saved = await this.#store().get(key)
     const state = saved === null ? this.#create(tenant, device, type, partition) : this.#restore(saved)
+    this.spilled.resume(state)
     if (state.partition !== partition) moveTo(state, partition)
     this.#states.set(key, state)
     return state
+  }
+
+  /** The state of a device that is due, which stays out of memory; undefined when nothing is saved of it any more. */
+  async look(due: Due): Promise<DeviceState | undefined> {
+    const saved = await this.#store().get(due.key)
+    if (saved === null) {
+      this.spilled.delete(due.key)
+      return undefined
+    }
+    const state = this.#restore(saved)
+    this.spilled.look(state, due)
+    return state
+  }
+
+  /** Takes a state that was looked at into memory. */
+  admit(state: DeviceState): void {
+    this.spilled.delete(state.key)
+    this.#states.set(state.key, state)
   }
 
   /**
@@ -180,12 +206,18 @@ export class DeviceStates {
     return this.#states.size > this.#options.bounds.devicesInMemoryMax
   }
 
-  /** Saves and drops the states that have been in memory for longest, until there is room for some more. */
-  async makeRoom(saving: Saving): Promise<void> {
+  /**
+   * Saves and drops the states that have been in memory for longest, until there is room for some more. `tell` tells a device's operators
+   * the time: what they know of it only from a tick is then saved.
+   */
+  async makeRoom(saving: Saving, tell: (state: DeviceState) => void): Promise<void> {
     const excess = this.#states.size - Math.floor(this.#options.bounds.devicesInMemoryMax * (1 - ROOM_SHARE))
     const oldest = [...this.#states.values()].slice(0, Math.max(0, excess))
     for (let at = 0; at < oldest.length; at += ROOM_SLICE_DEVICES) {
       const slice = oldest.slice(at, at + ROOM_SLICE_DEVICES)
+      await saving.exclusively(async () => {
+        for (const state of slice) if (this.#states.get(state.key) === state) tell(state)
+      })
       await this.#saveSome(slice, saving)
       await saving.exclusively(async () => {
         for (const state of slice) {
@@ -193,6 +225,7 @@ export class DeviceStates {
           this.#states.delete(state.key)
           // Touched meanwhile, by a rejected reading or the clock: it is among the young again.
           if (state.changed || state.ledger.hasUnpublished) this.#states.set(state.key, state)
+          else this.spilled.enter(state)
         }
       })
     }

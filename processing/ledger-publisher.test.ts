@@ -14,7 +14,7 @@ import { LedgerPublisher } from './ledger-publisher.ts'
 
 const HOUR_MS = 3_600_000
 const RECEIVED_AT = Math.floor(1_763_680_000_000 / HOUR_MS) * HOUR_MS
-const BOUNDS = { bootsPerDeviceMax: 8, sequenceRangesMax: 64, devicesInMemoryMax: 8 }
+const BOUNDS = { bootsPerDeviceMax: 8, sequenceRangesMax: 64, devicesInMemoryMax: 8, devicesSpilledMax: 100 }
 
 /** One process that counts: its states and its ledger, over documents that others may write too. */
 async function counting(documents: Documents) {

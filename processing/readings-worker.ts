@@ -13,6 +13,7 @@ import type { Consumer, EventLog, LogMessage, LogRecord } from '../storage/event
 import type { ReadingIdentity, SeriesStore } from '../storage/series/series-store.ts'
 import type { ProcessingConfig } from './config.ts'
 import { DeviceStates, type DeviceState, type Saving } from './device-states.ts'
+import { DeviceTicks } from './device-ticks.ts'
 import { findDuplicates } from './duplicates.ts'
 import type { CountedReading, LedgerCounts } from './ledger.ts'
 import { LedgerPublisher } from './ledger-publisher.ts'
@@ -42,8 +43,6 @@ export interface ReadingsWorkerOptions {
   settings?: RoadSettings
 }
 
-/** Devices whose operators are told the time in one tick, a pause of a few ms: with 100 000 devices each is told every fifth second. */
-const DEVICES_PER_TICK_MAX = 20_000
 /** The group that stores rows and keeps the ledger. */
 const PROCESSING = 'processing'
 
@@ -64,6 +63,7 @@ export class ReadingsWorker implements Service {
   readonly #ledger: LedgerPublisher
   readonly #writer: SeriesWriter
   readonly #outputs: OperatorOutputs
+  readonly #ticks: DeviceTicks
   readonly #partitions = new Map<number, Partition>()
   #committer: OutputCommitter | undefined
   #consumer: Consumer | undefined
@@ -73,8 +73,6 @@ export class ReadingsWorker implements Service {
   readonly #metrics
   #applying: Promise<void> = Promise.resolve()
   #checkpointing: Promise<void> = Promise.resolve()
-  /** Where the next tick goes on, when the last one did not come to the end. */
-  #ticking: IterableIterator<DeviceState> | undefined
   /** Checkpoints that are wanted now, and what wakes the one that rests. */
   #hurried = 0
   #hurry = new AbortController()
@@ -95,6 +93,11 @@ export class ReadingsWorker implements Service {
     this.#ledger = new LedgerPublisher({ documents, clock, log, flushMs: config.ledgerFlushMs })
     this.#writer = new SeriesWriter({ series, config, clock, log, metrics, onWritten: (rows) => this.#ledger.settled(rows) })
     this.#outputs = new OperatorOutputs(operators, (state, receivedAt) => this.#count(state, receivedAt, 'late'))
+    this.#ticks = new DeviceTicks({
+      ...{ states: this.#states, operators, outputs: this.#outputs, clock, stopping: this.#stopping.signal },
+      owns: (partition) => this.#owns(partition),
+      exclusively: (run) => this.#exclusively(run),
+    })
     const prefix = this.#stores ? 'processing' : this.#group
     this.#metrics = {
       readings: metrics.counter(`${prefix}_readings_total`, 'Readings taken from the log'),
@@ -103,6 +106,12 @@ export class ReadingsWorker implements Service {
       batchSeconds: metrics.histogram(`${prefix}_batch_seconds`, 'One batch through all operators', LATENCY_BUCKETS_S),
     }
     metrics.gaugeOf(`${prefix}_device_states`, 'Device states in memory', () => this.#states.size)
+    metrics.gaugeOf(`${prefix}_devices_spilled`, 'Devices out of memory whose time is kept', () => this.#states.spilled.size)
+    metrics.gaugeOf(
+      `${prefix}_devices_spilled_beyond`,
+      'Times a device left memory with no room to keep its time',
+      () => this.#states.spilled.beyond,
+    )
     metrics.gaugeOf(`${prefix}_partitions`, 'Partitions of the readings topic in hand', () => this.#partitions.size)
   }
 
@@ -124,7 +133,7 @@ export class ReadingsWorker implements Service {
     this.#loops = [this.#run(), ...(this.#stores ? [this.#followRejected()] : [])]
     const report = (what: string) => (error: unknown) => log.error({ error: describeError(error) }, what)
     this.#timers = [
-      every(clock, config.tickMs, () => this.#exclusively(async () => this.#tick()), report('tick failed')),
+      every(clock, config.tickMs, () => this.#ticks.tick(), report('tick failed')),
       every(clock, config.checkpointMs, () => this.#checkpointInTime(), report('checkpoint failed')),
       every(clock, config.offsetCommitMs, () => this.#committer?.flush(), report('offset commit failed')),
     ]
@@ -135,8 +144,11 @@ export class ReadingsWorker implements Service {
     this.#hurry.abort()
     for (const timer of this.#timers) timer.cancel()
     await Promise.all(this.#loops)
+    // A tick that is under way.
+    await this.#applying
     await this.#writer.stop()
-    if (this.#consumer !== undefined && this.#writer.failing === null && !this.#statesBeyondRows && !this.#fenced) await this.#lastCheckpoint()
+    if (this.#consumer !== undefined && this.#writer.failing === null && !this.#statesBeyondRows && !this.#fenced)
+      await this.#lastCheckpoint()
     if (this.#stores) await this.#ledger.stop()
     this.#partitions.clear()
     await this.#consumer?.close()
@@ -202,7 +214,7 @@ export class ReadingsWorker implements Service {
   /** Between two batches. */
   async #makeRoom(): Promise<void> {
     try {
-      await this.#states.makeRoom(this.#saving())
+      await this.#states.makeRoom(this.#saving(), this.#ticks.tell)
     } catch (error) {
       if (error instanceof ConflictError) this.#onFenced(error)
       throw error
@@ -429,26 +441,6 @@ export class ReadingsWorker implements Service {
     // The same text in other memory would keep that of each reading alive.
     if (state.type !== reading.type) state.type = reading.type
     for (let i = 0; i < operators.length; i++) (operators[i] as ReadingOperator<unknown>).apply(state.operatorStates[i], reading, out)
-  }
-
-  /** Devices in turn: in a very large fleet one is asked less often than every tick. */
-  #tick(): void {
-    const nowMs = this.#options.clock.nowMs()
-    const { operators } = this.#options
-    const devices = (this.#ticking ??= this.#states.all())
-    for (let left = DEVICES_PER_TICK_MAX; left > 0; left--) {
-      const next = devices.next()
-      if (next.done === true) {
-        this.#ticking = undefined
-        return
-      }
-      const state = next.value
-      if (!this.#owns(state.partition)) continue
-      const out = this.#outputs.of(state, nowMs, true)
-      for (let i = 0; i < operators.length; i++) {
-        if (operators[i]?.tick?.(state.operatorStates[i], nowMs, out) === true) state.changed = true
-      }
-    }
   }
 
   /**

@@ -220,12 +220,15 @@ describe('a rule that changes', () => {
       const state = operator.create('default', 'pump-1', 'pump')
       const out = new Statements()
       operator.apply(state, readingAt(0, 90), out)
+      assert.deepEqual(operator.dueAt(state, T0), { dueMs: T0 + 300_000, sinceMs: T0 })
       rules.become(ruleOf('r1', { settings: settings() }, { from: T0 + 5_000, settings: next }))
       assert.equal(operator.tick(state, T0 + 4_000, out), false)
+      assert.equal(operator.dueAt(state, T0 + 4_000)?.dueMs, T0 + 5_000)
       assert.equal(operator.tick(state, T0 + 5_000, out), true)
       assert.deepEqual(out.brief, ['+0', '-0'])
       assert.deepEqual([out.all[1]?.rule?.id, state.tracks.size], ['r1', 0])
       assert.equal(operator.tick(state, T0 + 6_000, out), false)
+      assert.equal(operator.dueAt(state, T0 + 6_000), null)
     })
   }
 

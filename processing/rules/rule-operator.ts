@@ -1,5 +1,5 @@
 import { ANOMALY } from '../../contracts/anomaly.ts'
-import type { OperatorOutput, ReadingOperator } from '../../contracts/operator.ts'
+import type { DueAt, OperatorOutput, ReadingOperator } from '../../contracts/operator.ts'
 import type { LoggedReading, MetricValue } from '../../contracts/reading.ts'
 import { TOPICS, type TopicName } from '../../contracts/topics.ts'
 import type { WindowResult } from '../../contracts/window.ts'
@@ -18,6 +18,9 @@ import { judgeWindow, type HeldWindows } from './window-judge.ts'
 
 /** Where there is no message behind it: time alone. */
 const NO_PLACE = { partition: -1, offset: -1 }
+
+/** How often a device that is out of memory is asked whether the rule it broke still holds: each time its state is read. */
+const RAISED_CHECK_MS = 300_000
 
 export interface RuleOperatorOptions {
   rules: RuleSource
@@ -81,6 +84,12 @@ export class RuleOperator implements ReadingOperator<DeviceRules> {
     this.#judgeWindows(state, plan, at, out)
     state.seen.length = 0
     return judged || state.tracks.size !== before
+  }
+
+  /** While a rule is broken: rules and labels change at any time, and whoever removed one wants to see it end. */
+  dueAt(state: DeviceRules, nowMs: number): DueAt | null {
+    if (state.seen.length === 0 && !isAnyRaised(state)) return null
+    return { dueMs: Math.min(nowMs + RAISED_CHECK_MS, state.plan?.until ?? Infinity), sinceMs: nowMs }
   }
 
   encode(state: DeviceRules, into: ByteWriter): void {

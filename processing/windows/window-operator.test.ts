@@ -144,6 +144,21 @@ describe('window operator', () => {
     assert.equal(out.windows.length, 6)
   })
 
+  it('is due when its timeout ends, counted from the tick that it would have had in memory', () => {
+    const operator = windowOperator({ idleTimeoutMs: 10_000 })
+    const out = new Collected()
+    const state = operator.create('default', 'pump-1')
+    assert.equal(operator.dueAt(state, 1_000), null)
+    operator.apply(state, reading(T0, { temperature: 1 }), out)
+    assert.deepEqual(operator.dueAt(state, 1_000), { dueMs: 11_001, sinceMs: 1_000 })
+    operator.resume(state, 1_000)
+    assert.deepEqual(operator.dueAt(state, 9_000), { dueMs: 11_001, sinceMs: 9_000 })
+    assert.equal(operator.tick(state, 11_000, out), false)
+    assert.equal(operator.tick(state, 11_001, out), true)
+    assert.equal(out.windows.length, 6)
+    assert.equal(operator.dueAt(state, 12_000), null)
+  })
+
   it('holds bounded panes and metrics however event time jumps and names change', () => {
     const config = windowsConfig({ metricsMax: 3, allowedLatenessMs: 600_000 })
     const operator = windowOperator(config)

@@ -1,4 +1,4 @@
-import type { OperatorOutput, ReadingOperator } from '../../contracts/operator.ts'
+import type { DueAt, OperatorOutput, ReadingOperator } from '../../contracts/operator.ts'
 import type { LoggedReading } from '../../contracts/reading.ts'
 import { TOPICS } from '../../contracts/topics.ts'
 import { LATE_READING, WINDOW, type LateReading, type WindowResult } from '../../contracts/window.ts'
@@ -85,15 +85,22 @@ export class WindowOperator implements ReadingOperator<DeviceWindows> {
 
   tick(state: DeviceWindows, nowMs: number, out: OperatorOutput): boolean {
     if (state.spoken) {
-      state.spoken = false
-      state.idle = false
-      state.lastSpokeMs = nowMs
+      hasSpoken(state, nowMs)
       return true
     }
     if (state.idle || state.metrics.size === 0 || nowMs - state.lastSpokeMs <= this.#config.idleTimeoutMs) return false
     state.idle = true
     for (const metric of state.metrics.values()) this.#close(state, metric, Infinity, 'idle', out)
     return true
+  }
+
+  dueAt(state: DeviceWindows, nowMs: number): DueAt | null {
+    if (state.metrics.size === 0 || (state.idle && !state.spoken)) return null
+    return { dueMs: (state.spoken ? nowMs : state.lastSpokeMs) + this.#config.idleTimeoutMs + 1, sinceMs: nowMs }
+  }
+
+  resume(state: DeviceWindows, sinceMs: number): void {
+    if (state.spoken) hasSpoken(state, sinceMs)
   }
 
   encode(state: DeviceWindows, into: ByteWriter): void {
@@ -229,4 +236,11 @@ export class WindowOperator implements ReadingOperator<DeviceWindows> {
     const late: LateReading = { tenant, device, ts, receivedAt, latenessMs, partition, offset }
     out.emit(TOPICS.late, LATE_READING, tenant, device, late)
   }
+}
+
+/** What a tick notes of a device that spoke since the last one. */
+function hasSpoken(state: DeviceWindows, nowMs: number): void {
+  state.spoken = false
+  state.idle = false
+  state.lastSpokeMs = nowMs
 }
