@@ -203,6 +203,8 @@ export class WindowOperator implements ReadingOperator<DeviceWindows> {
     }
     this.#counters[closedBy].inc()
     const { tenant, device } = state
+    // Named one by one: in a large fleet this is a third of a time per reading, and spreading them costs more than finding them.
+    const { count, min, max, mean, stddev, first, last, p95 } = accumulator.summary(metric.panes)
     const result: WindowResult = {
       id: `${tenant}/${device}/${metric.name}/${kind}/${sizeMs}/${startTs}`,
       tenant,
@@ -214,7 +216,14 @@ export class WindowOperator implements ReadingOperator<DeviceWindows> {
       sizeMs,
       slideMs,
       revision: before < 0 ? 1 : emitted.revision(before),
-      ...accumulator.summary(metric.panes),
+      count,
+      min,
+      max,
+      mean,
+      stddev,
+      first,
+      last,
+      p95,
       closedBy,
     }
     out.emit(TOPICS.windows, WINDOW, tenant, device, result)
