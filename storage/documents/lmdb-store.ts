@@ -12,6 +12,11 @@ export const STORE_FORMAT_VERSION = 2
 
 const BINARY = { encoding: 'binary', keyEncoding: 'binary', cache: false } as const
 const DATABASES_MAX = 4
+/**
+ * Of a new file; one that is there keeps its own. The state of a device fits into a page, so that any free page takes it: rows of pages of
+ * different lengths leave gaps, and LMDB goes through all of those at each commit (decision 0040).
+ */
+const PAGE_BYTES = 16_384
 const FORMAT_KEY = 'format'
 
 /**
@@ -41,6 +46,7 @@ export class LmdbStore {
       // Otherwise a folder with a dot in its name is taken for a file.
       noSubdir: false,
       maxDbs: DATABASES_MAX,
+      pageSize: PAGE_BYTES,
       overlappingSync: false,
       // Its own batches have a promise that nobody holds, and a failed commit would end the process with an unhandled rejection.
       eventTurnBatching: false,
