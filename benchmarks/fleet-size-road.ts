@@ -34,6 +34,7 @@ const { values: options } = parseArgs({
     seconds: { type: 'string', default: '60' },
     metrics: { type: 'string', default: '2' },
     history: { type: 'string', default: '24' },
+    'history-minutes': { type: 'string', default: '8' },
   },
 })
 const devices = Number(options.devices)
@@ -61,15 +62,18 @@ function nextReading(agoMs = 0) {
   return { key: deviceKey(TENANT, device), schema: READING, value: jsonBytes(reading) }
 }
 
-/** What devices said before, as fast as the road takes it: in event time at the same rate. */
+/** What devices said before, as fast as the road takes it; in event time, over so long that no window is the first of its device. */
 async function feedHistory(readings: number): Promise<void> {
   const startedMs = systemClock.nowMs()
-  const spanMs = (readings / Number(options.rate)) * 1_000
+  const spanMs = Number(options['history-minutes']) * 60_000
   const from = sent
   while (sent < from + readings) {
     const done = sent - from
     const agoMs = spanMs * (1 - done / readings) + (systemClock.nowMs() - startedMs)
-    await eventLog.append(TOPICS.readings, Array.from({ length: Math.min(perTurn, readings - done) }, () => nextReading(agoMs)))
+    await eventLog.append(
+      TOPICS.readings,
+      Array.from({ length: Math.min(perTurn, readings - done) }, () => nextReading(agoMs)),
+    )
     if (sent - (await series.count(TENANT)) > 20 * perTurn) await settled(sent - 10 * perTurn)
   }
 }
@@ -77,7 +81,10 @@ async function feedHistory(readings: number): Promise<void> {
 async function feed(readings: number): Promise<void> {
   const until = sent + readings
   for (let dueMs = systemClock.monotonicMs(); sent < until; dueMs += TURN_MS) {
-    await eventLog.append(TOPICS.readings, Array.from({ length: Math.min(perTurn, until - sent) }, () => nextReading()))
+    await eventLog.append(
+      TOPICS.readings,
+      Array.from({ length: Math.min(perTurn, until - sent) }, () => nextReading()),
+    )
     const waitMs = dueMs + TURN_MS - systemClock.monotonicMs()
     if (waitMs > 0) await sleep(systemClock, waitMs)
   }

@@ -6,7 +6,7 @@ import { complain, report, rounded } from './harness/figures.ts'
 /*
  * Does a reading cost more in a large fleet? The road below the broker (event log, windows, detector, series store), the same total rate
  * from few and from many devices, in processes of their own, in turn. Options: --few 1000, --many 100000, --rate 20000, --seconds 60, --pairs 2,
- * --history 24 (readings that each device said before; until then its states still grow).
+ * --history 24 (readings that each device said before) over --history-minutes 8 of event time; until then its states still grow.
  */
 
 const BENCH = 'fleet-size'
@@ -28,6 +28,7 @@ const { values: options } = parseArgs({
     seconds: { type: 'string', default: '60' },
     pairs: { type: 'string', default: '2' },
     history: { type: 'string', default: '24' },
+    'history-minutes': { type: 'string', default: '8' },
   },
 })
 const growths: number[] = []
@@ -59,7 +60,8 @@ if (median > GROWTH_PERCENT_MAX)
 
 async function run(devices: string): Promise<Run> {
   const program = fileURLToPath(new URL('./fleet-size-road.js', import.meta.url))
-  const args = ['--max-semi-space-size=32', program, '--devices', devices, '--rate', options.rate, '--seconds', options.seconds, '--history', options.history]
-  const { stdout } = await promisify(execFile)(process.execPath, args)
+  const { rate, seconds, history, 'history-minutes': historyMinutes } = options
+  const args = ['--devices', devices, '--rate', rate, '--seconds', seconds, '--history', history, '--history-minutes', historyMinutes]
+  const { stdout } = await promisify(execFile)(process.execPath, ['--max-semi-space-size=32', program, ...args])
   return JSON.parse(stdout) as Run
 }
