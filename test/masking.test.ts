@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { takeWords } from '../agents/conversation/speaking.ts'
+import { exportRequest } from '../app/telemetry/otlp-shape.ts'
 import { words } from '../agents/testing/agents-fixture.ts'
 import type { ConversationDocument } from '../agents/conversation/conversation-document.ts'
 import { Notifiers } from '../alerts/notifiers/notifiers.ts'
@@ -62,6 +63,17 @@ const WAYS: Readonly<Record<string, (text: string) => string>> = {
     } as unknown as ConversationDocument
     const limits = { similarityThreshold: 0.85, recentMax: 5, knownMax: 10 }
     return JSON.stringify(takeWords(conversation, 'agent:triage', 1, words(`I saw ${text}`), 1, limits))
+  },
+  span: (text) => {
+    const span = {
+      name: 'agent.run',
+      correlationId: text,
+      spanId: '1'.padStart(16, '0'),
+      startedAt: 1,
+      endedAt: 2,
+      attributes: { said: text },
+    }
+    return JSON.stringify(exportRequest([span], { 'service.name': text }))
   },
   webhook: (text) => {
     const notifier = { kind: 'webhook', bodyOf: () => JSON.stringify({ title: `saw ${text}` }) } as unknown as Notifier

@@ -73,6 +73,7 @@ async function settled(platform: BenchPlatform, wanted: number): Promise<number>
 function tell(found: readonly Talk[], alerts: number, lastedS: number, calls: number): void {
   const told = found.filter(({ incident }) => incident.announced)
   const first = spread(told.map(({ incident, digestsAt }) => (digestsAt[0] === undefined ? null : digestsAt[0] - incident.openedAt)))
+  const talked = told.filter(({ conversation }) => conversation !== null).length
   const common = { bench: BENCH, alerts, seconds: Math.round(lastedS), devices: DEVICES }
   report({
     ...common,
@@ -85,7 +86,7 @@ function tell(found: readonly Talk[], alerts: number, lastedS: number, calls: nu
   report({
     ...common,
     figure: 'storm, conversations',
-    value: told.filter(({ conversation }) => conversation !== null).length,
+    value: talked,
     unit: 'conversations',
   })
   report({
@@ -103,6 +104,7 @@ function tell(found: readonly Talk[], alerts: number, lastedS: number, calls: nu
     max: first.max,
     wanted: DIGEST_MAX_MS,
   })
+  if (talked < told.length) complain(`${told.length - talked} of ${told.length} incidents have no conversation`)
   if (told.length > INCIDENTS_MAX) complain(`${told.length} incidents, more than ${INCIDENTS_MAX}`)
   if (first.count < told.length) complain(`${told.length - first.count} of ${told.length} incidents have no digest`)
 }

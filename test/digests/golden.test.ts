@@ -3,6 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import type { Sources } from '../../agents/evidence/sources.ts'
 import { EVIDENCE_KINDS } from '../../agents/evidence/evidence.ts'
 import { CLAIM_OPS, type ClaimOp } from '../../agents/summary/claim.ts'
+import type { Draft } from '../../agents/summary/draft.ts'
 import { passGate } from '../../agents/summary/gate.ts'
 import { investigate } from '../../agents/summary/investigate.ts'
 import type { Investigation } from '../../agents/summary/investigation.ts'
@@ -20,6 +21,19 @@ import { DigestWorld, evidenceConfig } from '../testing/digest-world.ts'
 
 const config = evidenceConfig()
 const local = { kind: 'local' } as const
+const MODEL = { kind: 'llm', provider: 'claude', model: 'test' } as const
+/** Some kinds of falsehood fit few of the digests: a direction is said by three. */
+const KIND_TRIES_MIN = 3
+/** Drafts that say the same in other words or another order, or are less sure. */
+const REWORDINGS: Readonly<Record<string, (draft: Draft) => Draft>> = {
+  'as it is': (draft) => draft,
+  'sentences in another order': (draft) => ({ ...draft, sentences: draft.sentences.toReversed() }),
+  'more words': (draft) => ({
+    ...draft,
+    sentences: draft.sentences.map((sentence) => ({ ...sentence, text: `There is a change here: ${sentence.text}` })),
+  }),
+  'less sure': (draft) => ({ ...draft, causes: draft.causes.map((cause) => ({ ...cause, level: 'INCONCLUSIVE' })) }),
+}
 let world: DigestWorld
 let all: { scenario: Scenario; sources: Sources; investigation: Investigation; summary: Summary }[]
 
@@ -166,6 +180,22 @@ describe('digests of simulated incidents', () => {
     }
   })
 
+  test('are not refused when they are right, however a model words them', async (t) => {
+    const refused: string[] = []
+    let tried = 0
+    for (const { scenario, sources, summary, investigation } of all) {
+      for (const [change, reword] of Object.entries(REWORDINGS)) {
+        tried++
+        world.clock.set(scenario.asOf)
+        const answer = await passGate(reword(summary.draft), { investigation, sources, author: MODEL, config })
+        if (answer.status !== 'passed') refused.push(`${change}: ${scenario.tenant}: ${JSON.stringify(answer)}`)
+      }
+    }
+    t.diagnostic(`${tried} drafts that are right, ${refused.length} refused`)
+    assert.ok(tried >= 300)
+    assert.deepEqual(refused, [])
+  })
+
   test('are refused by the verifier once one thing in them is false', async (t) => {
     const random = seededRandom('mutations')
     const missed: string[] = []
@@ -181,7 +211,7 @@ describe('digests of simulated incidents', () => {
         else missed.push(`${kind}: ${scenario.tenant}`)
       }
       t.diagnostic(`${kind}: ${caught}/${made}`)
-      assert.ok(made > 0, `${kind} was never tried`)
+      assert.ok(made >= KIND_TRIES_MIN, `${kind} was tried ${made} times`)
     }
     assert.ok(Object.keys(MUTATIONS).length >= 14)
     assert.deepEqual(missed, [])

@@ -51,8 +51,9 @@ function defaults<T>(result: { status: 'valid'; value: T } | { status: 'invalid'
   return result.value
 }
 
+/** The default settings, but that nothing is given up because this machine is busy. */
 export function evidenceConfig(changes: Partial<EvidenceConfig> = {}): EvidenceConfig {
-  return defaults(compileSchema(EvidenceConfigSchema)({ ...changes }))
+  return defaults(compileSchema(EvidenceConfigSchema)({ checkTimeoutMs: 60_000, verifyTimeoutMs: 60_000, ...changes }))
 }
 
 /** What a scenario puts into the stores. */
