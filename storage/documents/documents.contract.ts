@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { ConflictError, InvalidInputError } from '../../kernel/errors.ts'
 import { ID_BYTES_MAX, type Collection, type Documents, type Filter, type FindOptions, type Stored, type Update } from './documents.ts'
 
@@ -289,6 +290,36 @@ function uniqueCases(open: DocumentsEngine): void {
     const rivals = await Promise.all(Array.from({ length: 20 }, (_, i) => counters.replace('a', 51, { n: i })))
     assert.equal(rivals.filter((result) => result.status === 'written').length, 1)
     assert.equal((await counters.get('a'))?.version, 52)
+  })
+
+  it('reads a document as one write left it, while it is written', async (t) => {
+    const [writes, readers, rows] = [400, 4, 100]
+    const tables = await (await open(t)).collection<{ first: number; rows: { n: number }[]; last: number }>({ name: 'tables', indexes: [] })
+    const table = (n: number): { first: number; rows: { n: number }[]; last: number } => ({
+      first: n,
+      rows: Array.from({ length: rows }, () => ({ n })),
+      last: n,
+    })
+    await tables.insert('a', table(1))
+    let isWriting = true
+    const read = async (): Promise<void> => {
+      while (isWriting) {
+        const found = [await tables.get('a'), ...(await tables.find({ _id: 'a' }))]
+        for (const each of found) assert.deepEqual(each, { _id: 'a', version: each?.first, ...table(each?.first ?? 0) })
+        // An engine may answer at once: the writer wants its turn.
+        await setImmediate()
+      }
+    }
+    const write = async (): Promise<void> => {
+      try {
+        for (let version = 1; version <= writes; version++) {
+          assert.equal((await tables.replace('a', version, table(version + 1))).status, 'written')
+        }
+      } finally {
+        isWriting = false
+      }
+    }
+    await Promise.all([write(), ...Array.from({ length: readers }, read)])
   })
 
   it('indexes what is already there when an index is declared later; a unique one it breaks is refused', async (t) => {
