@@ -1,4 +1,4 @@
-import type { ReadingOperator } from '../contracts/operator.ts'
+import type { DueAt, ReadingOperator } from '../contracts/operator.ts'
 import type { Logger } from '../kernel/log.ts'
 import type { Clock } from '../kernel/time.ts'
 import { DueTimes, type Due } from './due-times.ts'
@@ -100,7 +100,7 @@ export class SpilledDevices {
     this.#options.log.warn({ devicesSpilledMax }, 'more devices are out of memory than processing.devicesSpilledMax: some raise no silence')
   }
 
-  #dueOf({ operatorStates }: SpilledState, nowMs: number): { dueMs: number; sinceMs: number } | null {
+  #dueOf({ operatorStates }: SpilledState, nowMs: number): DueAt | null {
     let [dueMs, sinceMs] = [Infinity, Infinity]
     for (const [index, operator] of this.#options.operators.entries()) {
       const due = operator.dueAt?.(operatorStates[index], nowMs) ?? null

@@ -13,8 +13,8 @@ export const STORE_FORMAT_VERSION = 2
 const BINARY = { encoding: 'binary', keyEncoding: 'binary', cache: false } as const
 const DATABASES_MAX = 4
 /**
- * Of a new file; one that is there keeps its own. The state of a device fits into a page, so that any free page takes it: rows of pages of
- * different lengths leave gaps, and LMDB goes through all of those at each commit (decision 0040).
+ * Of a new file; one that is there keeps its own. Most documents fit into a page, which any free page takes, and states of devices into one
+ * to a few: rows of many pages, of different lengths, leave gaps, and LMDB goes through all of those at each commit (decision 0040).
  */
 const PAGE_BYTES = 16_384
 const FORMAT_KEY = 'format'

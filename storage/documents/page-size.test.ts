@@ -8,7 +8,7 @@ import { documentsIn, temporaryFolder } from './testing/lmdb-fixture.ts'
 /** Where LMDB's meta page says how large pages are (struct MDB_meta in mdb.c). */
 const PAGE_BYTES_AT = 48
 
-test('a new store has pages that hold the state of a device, and one with smaller pages keeps them and works on', async (t) => {
+test('a new store has large pages, and one with smaller pages keeps them and works on', async (t) => {
   const folder = await temporaryFolder(t)
   const fresh = join(folder, 'fresh')
   await writeAndRead(fresh)
