@@ -11,11 +11,11 @@ export const EventLogConfigSchema = Type.Object(
       description: "Bytes of one message's value, key and headers together. Apache Kafka's own default, so that what fits here fits there.",
     }),
     entryBytesMax: Type.Integer({
-      default: 65_408,
-      minimum: 4_096,
+      default: 3_968,
+      minimum: 1_024,
       maximum: 1_048_576,
       description:
-        'Messages of one turn and partition are packed into entries of up to this many bytes: just under 16 pages, so that freed space is reused without holes. A consumer holds one entry per partition.',
+        'Messages of one turn and partition are packed into entries of up to this many bytes: one page, so that any page which retention frees holds any of those that come. A larger message gets a row of pages. A consumer holds one entry per partition.',
     }),
     pendingBytesMax: Type.Integer({
       default: 67_108_864,
@@ -54,7 +54,7 @@ export const EventLogConfigSchema = Type.Object(
       description: 'Every so many ms what retention says is removed; between two runs a topic may be larger by what arrived meanwhile.',
     }),
     retentionEntriesPerCommit: Type.Integer({
-      default: 256,
+      default: 1_024,
       minimum: 1,
       maximum: 10_000,
       description: 'Entries removed in one commit; more would hold up appends, which wait for the same lock.',

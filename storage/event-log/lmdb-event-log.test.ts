@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { rm } from 'node:fs/promises'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { ConflictError, EnvironmentError, InvalidInputError, LimitError } from '../../kernel/errors.ts'
@@ -43,6 +44,22 @@ test('appends of one turn share one commit', async (t) => {
   const commits = seconds.values.find((value) => 'metricName' in value && value.metricName === 'fleetpulse_event_log_append_seconds_count')
   assert.equal(commits?.value, 1)
   assert.equal(await metricValue(metrics, 'event_log_appended_messages_total'), 300)
+})
+
+test('an entry takes one page, so that any page that is freed holds any of those that come', async (t) => {
+  const { log, directory, close } = await openTemporaryLog()
+  t.after(() => rm(directory, { recursive: true, force: true }))
+  await log.ensureTopics([topicSpec('pages')])
+  await log.append(
+    'pages',
+    Array.from({ length: 200 }, (_, i) => ({ key: 'k', schema: 's/1', value: Buffer.alloc(40 * (i % 90)) })),
+  )
+  await close()
+  const environment = await LmdbEnvironment.open(directory, 1_048_576)
+  t.after(() => environment.close())
+  const { entryCount, overflowPages } = environment.entries.getStats() as { entryCount: number; overflowPages: number }
+  assert.ok(entryCount > 80, `${entryCount} entries`)
+  assert.ok(overflowPages <= entryCount, `${overflowPages} pages for ${entryCount} entries`)
 })
 
 test('waiting appends are bounded, and the log takes more when they are done', async (t) => {

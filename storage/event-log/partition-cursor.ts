@@ -96,6 +96,12 @@ export function firstEntryAtOrAfter(environment: LmdbEnvironment, slot: Slot, of
   return first(environment, { start: entryKey(slot, offset), end: entryKey(slot + 1, 0), limit: 1 })
 }
 
+/** As `firstEntryAtOrAfter`, for who looks at it only now: its bytes are overwritten by the next read. */
+export function glanceAtOrAfter(environment: LmdbEnvironment, slot: Slot, offset: number): FoundEntry | null {
+  const bytes = environment.entries.getBinaryFast(entryKey(slot, offset))
+  return bytes === undefined ? firstEntryAtOrAfter(environment, slot, offset) : { baseOffset: offset, entry: plainBuffer(bytes) }
+}
+
 function first(environment: LmdbEnvironment, range: { start: Buffer; end: Buffer; limit: number }): FoundEntry | null {
   for (const { key, value } of environment.entries.getRange(range)) return { baseOffset: offsetOfEntryKey(key), entry: plainBuffer(value) }
   return null

@@ -7,7 +7,7 @@ import { commitCause } from '../lmdb-commit-cause.ts'
 import { toLogError } from './lmdb-errors.ts'
 import type { LmdbEnvironment } from './lmdb-environment.ts'
 import { entryKey, partitionKey, type Slot } from './log-keys.ts'
-import { firstEntryAtOrAfter } from './partition-cursor.ts'
+import { glanceAtOrAfter } from './partition-cursor.ts'
 import { encodeTail, readHead, readTail, type Head, type Tail, type Versioned } from './partition-state.ts'
 import type { Topic, TopicCatalog } from './topic-catalog.ts'
 
@@ -129,7 +129,7 @@ export class Retention {
 
   #readOldest(topic: Topic, beginning: Beginning): void {
     const { slot, partition, removedUntil } = beginning
-    const found = firstEntryAtOrAfter(this.#options.environment, slot, removedUntil.first)
+    const found = glanceAtOrAfter(this.#options.environment, slot, removedUntil.first)
     if (found === null) {
       beginning.oldest = null
       return
