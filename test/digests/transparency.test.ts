@@ -123,6 +123,27 @@ describe('what could not be checked', () => {
     assert.ok(asked.length > before && asked.every(({ aborted }) => aborted), 'of the verifier')
   })
 
+  test('is said when a source answers, and has nothing', async () => {
+    const checks = { readings: ['spike', 'level_shift', 'flatline'], peers: ['peers'] } as const
+    for (const [name, expected] of Object.entries(checks)) {
+      const empty = around(stored, (called, call) => async (...args) => {
+        const answer = await call(...args)
+        if (called !== name) return answer
+        return Array.isArray(answer) ? [] : { ...(answer as object), items: [] }
+      })
+      const { summary, text } = await look(shift, empty)
+      for (const check of expected) {
+        assert.ok(
+          summary.gaps.some((gap) => gap.code === 'check_no_data' && gap.check === check),
+          `${name}: ${JSON.stringify(summary.gaps)}`,
+        )
+        assert.match(text, new RegExp(`Check ${check}: had nothing to look at`), name)
+      }
+      assert.notEqual(summary.level, 'CONFIRMED', name)
+    }
+    assert.ok(!admits((await look(shift, stored)).summary, 'check_no_data'), 'where there is something, it is not said')
+  })
+
   test('is said when there was more than the bound', async () => {
     const few = await look(storm, stored, { alertsMax: 1 })
     assert.ok(admits(few.summary, 'truncated'))
