@@ -87,6 +87,7 @@ export class ModelDesk implements Service {
       ...{ trainedAt: null, dataset: null, figures: null, promotedBy: null, promotedAt: null, comparison: null, watch: null },
     }
     await this.store.cards.put(modelId(tenant, type, number), card)
+    await this.#orderAgain({ tenant, type, version: number })
     return this.get({ tenant, type, version: number })
   }
 
@@ -110,7 +111,19 @@ export class ModelDesk implements Service {
       return { training: version }
     })
     await this.store.changeCard(tenant, type, version, () => ({ state: 'queued', cancelAsked: false, why: null }))
+    await this.#orderAgain(name)
     return this.get(name)
+  }
+
+  /** Whoever trains may have looked between line and card, and given up an order without one: then it is given once more. */
+  async #orderAgain({ tenant, type, version }: ModelName): Promise<void> {
+    const line = await this.store.changeLine(tenant, type, ({ training }) => (training === null ? { training: version } : {}))
+    if (line.training === version || line.training === null) return
+    await this.store.changeCard(tenant, type, version, () => ({
+      state: 'cancelled',
+      why: 'another training was asked for at the same time',
+    }))
+    throw underWay(type, line.training)
   }
 
   /** It serves from now on; what served is one step away. Throws ConflictError where it cannot serve. */

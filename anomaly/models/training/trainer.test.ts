@@ -87,3 +87,36 @@ test('the first epoch is kept, then one each so often, and the last; cancelling 
     trainedMs: 1_000,
   })
 })
+
+test('an order stands, though a trainer looked before its card was there', async () => {
+  const name = { tenant: 'default', type: 'mill', version: 1 }
+  const own = { ...common, metrics: new Metrics(), sources: pumpSources(1, 10), signer: await testSigner() }
+  const trainer = new Trainer({ ...own, store: desk.store, config, clock })
+  const { cards } = desk.store
+  const lineOf = () => desk.store.line(name.tenant, name.type)
+  const looks = async (): Promise<void> => {
+    const line = await lineOf()
+    assert.equal(line?.training, 1)
+    await trainer.train(line, () => Promise.resolve(true), new AbortController().signal)
+    assert.equal((await lineOf())?.training, null, 'it was given up')
+  }
+  const [put, update] = [cards.put.bind(cards), cards.update.bind(cards)]
+  try {
+    cards.put = async (...args) => {
+      await looks()
+      return put(...args)
+    }
+    assert.equal((await desk.train('default', 'mill', { by: 'user:a', trigger: 'operator' })).state, 'queued')
+    assert.equal((await lineOf())?.training, 1)
+    await desk.store.changeCard('default', 'mill', 1, () => ({ state: 'cancelled' }))
+    await desk.store.changeLine('default', 'mill', () => ({ training: null }))
+    cards.update = async (...args) => {
+      await looks()
+      return update(...args)
+    }
+    assert.equal((await desk.resume(name)).state, 'queued')
+    assert.equal((await lineOf())?.training, 1)
+  } finally {
+    Object.assign(cards, { put, update })
+  }
+})
