@@ -23,7 +23,8 @@ export const AgentsConfigSchema = Type.Object(
       minimum: 1_000,
       maximum: 3_600_000,
       default: 2 * MINUTE_MS,
-      description: 'ms, a second to an hour: a round about an incident that has no digest by then ends with timeout',
+      description:
+        'ms, a second to an hour: a round about an incident that has no digest by then is no longer discussed: the reporter says what is known, and has as long for it; then the round ends with timeout',
     }),
     idleTimeoutMs: Type.Integer({
       minimum: 1_000,
@@ -137,7 +138,8 @@ export const AgentsConfigSchema = Type.Object(
       {
         maxItems: 1_000,
         default: [],
-        description: 'how many turns a site gets for each one of another where what waits is alike, 1 to 100; sites that are not named have 1',
+        description:
+          'how many turns a site gets for each one of another where what waits is alike, 1 to 100; sites that are not named have 1',
       },
     ),
     attentionWriteMs: Type.Integer({

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { describeError, TimeoutError } from '../../kernel/errors.ts'
 import { sleep, type Clock } from '../../kernel/time.ts'
 import { failureOf } from '../evidence/tool-spans.ts'
@@ -56,6 +57,8 @@ export class Deadline {
   readonly #forget: () => void
 
   constructor(timeoutMs: number, clock: Clock, signal: AbortSignal) {
+    // Each question that is asked within it listens: how many they are, checks and settings bound.
+    setMaxListeners(0, this.#over.signal)
     const forget = (): void => this.#done.abort()
     signal.addEventListener('abort', forget, { once: true })
     this.#forget = () => {

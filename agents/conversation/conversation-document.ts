@@ -48,6 +48,8 @@ export interface ConversationDocument extends Told {
   /** Who is to be called, in this order. */
   plan: string[]
   roundStartedAt: number
+  /** Since when only the reporter is called, because the round's time was over; absent or null: it is not. */
+  lastWordAt?: number | null
   turns: number
   /** Successive turns that said nothing new. */
   quietTurns: number

@@ -245,7 +245,7 @@ export function reopen(
   const next: ConversationDocument = {
     ...conversation,
     ...{ state, round: round + 1, terminationReason: null, terminatedAt: null, participants },
-    ...{ mode: again.mode, plan: [...again.plan], roundStartedAt: nowMs, lastActivity: nowMs },
+    ...{ mode: again.mode, plan: [...again.plan], roundStartedAt: nowMs, lastWordAt: null, lastActivity: nowMs },
     ...{ turns: 0, quietTurns: 0, similarTurns: 0, errors: 0, knownEvidence: [], knownCauses: [], recent: [], questions: [] },
   }
   return moderate(tell(next, 'ChatUpdated', { chatId: id, change: 'reopened', round: round + 1, by: again.by }, nowMs), nowMs, limits)
@@ -299,7 +299,8 @@ export function renew(
   if (conversation.state === 'closed' || conversation.mode === 'protocol') return conversation
   const renewed: ConversationDocument = {
     ...conversation,
-    ...{ mode: 'protocol', plan: [...conversation.plan, ...plan], roundStartedAt: nowMs, turns: 0, quietTurns: 0, similarTurns: 0 },
+    ...{ mode: 'protocol', plan: [...conversation.plan, ...plan], roundStartedAt: nowMs, lastWordAt: null },
+    ...{ turns: 0, quietTurns: 0, similarTurns: 0 },
   }
   return moderate(tell(renewed, 'ChatUpdated', { chatId: conversation.id, change: 'renewed', by }, nowMs), nowMs, limits)
 }

@@ -1,4 +1,4 @@
-import type { ConversationState } from '../../contracts/conversation.ts'
+import type { ConversationState, TerminationReason } from '../../contracts/conversation.ts'
 import { tell } from '../bus/outbox.ts'
 import { FLOOR_RANKS, grant, release, request, revokeExpired, type FloorLimits, type FloorRank } from '../floor/floor.ts'
 import { isAgent, present, seatOf, sitting, type ConversationDocument, type Words } from './conversation-document.ts'
@@ -14,6 +14,7 @@ const STATE_OF_SPEAKER: Readonly<Record<string, ConversationState>> = {
   'agent:historian': 'discussing',
   'agent:reporter': 'reporting',
 }
+const LOOPS: ReadonlySet<TerminationReason> = new Set(['similarity', 'no_new_evidence'])
 export const REPORTER = 'agent:reporter'
 export const DISPATCHER = 'agent:dispatcher'
 
@@ -91,15 +92,20 @@ function addressed(conversation: ConversationDocument, from: string, { kind, to,
   return { ...conversation, plan: [asked, ...plan], questions: [...questions, { seq: nextSeq - 1, from, to: asked, content, isPrivate }] }
 }
 
-/** A loop in a conversation about an incident ends the discussion, not the digest: the reporter has the last word. */
+/**
+ * Neither a loop nor the end of its time costs an incident its digest: the reporter has the last word. The time for that begins when
+ * somebody looks, so that a round whose agents or stores were away is not over when they come back.
+ */
 function orEnded(conversation: ConversationDocument, nowMs: number, limits: Limits): ConversationDocument {
   const reason = dueReason(conversation, nowMs, limits)
   if (reason === null) return conversation
-  const isLoop = reason === 'similarity' || reason === 'no_new_evidence'
-  const reporter = conversation.plan.find((each) => seatOf(conversation, each) === REPORTER)
-  if (!isLoop || conversation.mode !== 'protocol' || reporter === undefined) return terminate(conversation, reason, nowMs)
-  const queue = conversation.floor.queue.filter(({ participant, words }) => words !== null || participant === reporter)
-  return { ...conversation, plan: [reporter], quietTurns: 0, similarTurns: 0, floor: { ...conversation.floor, queue } }
+  const { mode, plan, floor, lastWordAt } = conversation
+  const isTimeOver = reason === 'timeout' && (lastWordAt ?? null) === null
+  const reporter = plan.find((each) => seatOf(conversation, each) === REPORTER)
+  if (!(isTimeOver || LOOPS.has(reason)) || mode !== 'protocol' || reporter === undefined) return terminate(conversation, reason, nowMs)
+  const queue = floor.queue.filter(({ participant, words }) => words !== null || participant === reporter)
+  const last = { ...conversation, plan: [reporter], quietTurns: 0, similarTurns: 0, floor: { ...floor, queue } }
+  return isTimeOver ? { ...last, errors: 0, lastWordAt: nowMs } : last
 }
 
 function called(conversation: ConversationDocument, nowMs: number, limits: Limits): ConversationDocument {

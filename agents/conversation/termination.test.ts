@@ -5,8 +5,8 @@ import { TERMINATION_REASONS, type TerminationReason } from '../../contracts/con
 import { seededRandom, type Random } from '../../kernel/random.ts'
 import { aboutIncident, agentsConfig, digest, discussion, T0, words } from '../testing/agents-fixture.ts'
 import type { ConversationDocument, Words } from './conversation-document.ts'
-import { end, leave, open, speak, take, yieldFloor } from './lifecycle.ts'
-import { moderate } from './moderation.ts'
+import { end, leave, open, reopen, speak, take, yieldFloor } from './lifecycle.ts'
+import { moderate, REPORTER } from './moderation.ts'
 
 const limits = limitsOf(agentsConfig())
 
@@ -52,7 +52,7 @@ const ENDS: Record<TerminationReason, () => ConversationDocument> = {
   circuit_open: () => run(pair(), () => 'circuit_open').conversation,
   similarity: () => run(pair(), same).conversation,
   user_interrupt: () => end(pair(), 'user_interrupt', T0, limits),
-  timeout: () => moderate(incident(), T0 + limits.summaryTimeoutMs, limits),
+  timeout: () => moderate(moderate(incident(), T0 + limits.summaryTimeoutMs, limits), T0 + 2 * limits.summaryTimeoutMs, limits),
   consecutive_errors: () => run(pair(), () => 'failed').conversation,
   rate_limited: () => run(pair(), () => 'rate_limited').conversation,
   budget_exhausted: () => run(pair(), () => 'budget_exhausted').conversation,
@@ -105,6 +105,39 @@ describe('the end of a conversation', () => {
       4,
     )
     assert.deepEqual([conversation.state, conversation.revision], ['published', 1])
+  })
+
+  it('leaves the last word to the reporter when the time is over, however late somebody looks, and gives it as long again', () => {
+    for (const lateMs of [0, 1, 3_600_000]) {
+      const lookedAt = T0 + limits.summaryTimeoutMs + lateMs
+      const last = moderate(incident(), lookedAt, limits)
+      assert.deepEqual([last.state, last.plan, last.floor.queue.map(({ participant }) => participant)], ['open', [REPORTER], [REPORTER]])
+      const spoken = turn(last, () => words('digest', { kind: 'digest' }), lookedAt + limits.summaryTimeoutMs - 1)
+      assert.deepEqual([spoken.state, spoken.revision], ['published', 1])
+      const silent = moderate(last, lookedAt + limits.summaryTimeoutMs, limits)
+      assert.deepEqual([silent.state, silent.terminationReason], ['closed', 'timeout'])
+    }
+  })
+
+  it('waits for who has the floor when the time is over, and is not put off by a second round', () => {
+    const first = incident()
+    const taken = take(first, 'w', T0 + limits.summaryTimeoutMs - 1, limits)
+    assert.ok(taken.status === 'granted' && taken.participant === 'agent:triage')
+    const over = moderate(taken.conversation, T0 + limits.summaryTimeoutMs, limits)
+    assert.deepEqual([over.floor.holder?.participant, over.plan], ['agent:triage', [REPORTER]])
+    const { participant, epoch } = taken
+    const spoken = speak(over, { participant, epoch, words: fresh(1) }, T0 + limits.summaryTimeoutMs + 1, limits)
+    assert.ok(spoken.status === 'said')
+    assert.deepEqual(
+      spoken.conversation.floor.queue.map((each) => each.participant),
+      [REPORTER],
+    )
+    const ended = moderate(spoken.conversation, T0 + 2 * limits.summaryTimeoutMs, limits)
+    assert.equal(ended.terminationReason, 'timeout')
+    const again = reopen(ended, { mode: 'protocol', plan: first.plan, by: 'system' }, T0 + 3 * limits.summaryTimeoutMs, limits)
+    assert.equal(again.lastWordAt, null, 'the new round has its own time')
+    assert.equal(again.dueAt, T0 + 3 * limits.summaryTimeoutMs)
+    assert.equal(moderate(again, T0 + 4 * limits.summaryTimeoutMs, limits).state, 'open')
   })
 
   it('goes on without an agent that fails again and again', () => {

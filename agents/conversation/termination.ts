@@ -46,12 +46,12 @@ export function dueReason(conversation: ConversationDocument, nowMs: number, lim
   return deadline.reason
 }
 
-/** When the round ends by time, if nothing happens before. */
+/** When the round's time is over, if nothing happens before; about an incident the reporter then has as long for the last word. */
 export function endOf(
-  { mode, incidentId, state, roundStartedAt, lastActivity }: ConversationDocument,
+  { mode, incidentId, state, roundStartedAt, lastWordAt, lastActivity }: ConversationDocument,
   limits: TerminationLimits,
 ): { at: number; reason: TerminationReason } {
   const isSummary = incidentId !== null && mode === 'protocol'
-  if (isSummary) return { at: roundStartedAt + limits.summaryTimeoutMs, reason: 'timeout' }
+  if (isSummary) return { at: (lastWordAt ?? roundStartedAt) + limits.summaryTimeoutMs, reason: 'timeout' }
   return { at: lastActivity + limits.idleTimeoutMs, reason: state === 'published' ? 'goal_met' : 'timeout' }
 }

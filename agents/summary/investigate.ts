@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import type { AnomalyCause } from '../../contracts/anomaly.ts'
 import type { Incident } from '../../contracts/incident.ts'
 import { canonicalJson } from '../../kernel/canonical-json.ts'
@@ -90,6 +91,8 @@ async function look(
   const { tenant } = incident
   const over = new AbortController()
   const until = AbortSignal.any([signal, over.signal])
+  // As many listen as there are questions to the store at once: peers, metrics and checks, bounded by settings.
+  setMaxListeners(0, until)
   try {
     const reader = new ReadingsReader({ sources, tenant, asOf, limit: config.readingsMax * 2 + 1, signal: until })
     const { subject, readFailed } = await readSubject({ ...options, reader, signal: until })

@@ -244,6 +244,17 @@ describe('incidents and turns', () => {
     assert.deepEqual([seen.get('triage'), seen.get('diagnostics'), published.revision], [2, 3, 1])
   })
 
+  it('an incident gets its digest though nobody was there until its time was over', async (t) => {
+    const { eventLog, store, turns, worker } = await begin(t, ordinary, { summaryTimeoutMs: 1_000, floorLeaseMs: 500 })
+    await worker.stop()
+    await tell(eventLog, { sequence: 1, change: 'opened', incident: incident('i5') })
+    const opened = await until(store, 'i5', () => true)
+    await until(store, 'i5', () => systemClock.nowMs() > opened.roundStartedAt + 1_000)
+    await worker.start()
+    const published = await until(store, 'i5', ({ state }) => state === 'published')
+    assert.deepEqual([published.revision, turns], [1, ['reporter']])
+  })
+
   it('a storm of incidents is worked off, the critical ones first', async (t) => {
     const { eventLog, store, turns } = await begin(t, ordinary, { turnsInFlightMax: 1 })
     const some = Array.from({ length: 12 }, (_, i) => incident(`s${i}`, { severity: i % 4 === 3 ? 'critical' : 'warning' }))

@@ -48,7 +48,7 @@ test('nothing acknowledged is lost or doubled while processes and servers die', 
   await cluster.add('processing-2', 'processing')
   await cluster.add('anomaly-1', 'anomaly')
   await cluster.add('alerts-1', 'alerts')
-  await cluster.add('agents-1', 'agents')
+  const agents = await cluster.add('agents-1', 'agents')
   const startedMs = performance.now()
   const report = await chaosRun({
     cluster,
@@ -65,6 +65,7 @@ test('nothing acknowledged is lost or doubled while processes and servers die', 
     for (const member of cluster?.members ?? []) t.diagnostic(`${member.name}: ${member.process.stderr.slice(-LOG_SHOWN_CHARACTERS)}`)
     throw error
   })
+  if (report.conversationFaults.length > 0) t.diagnostic(`agents-1: ${agents.process.stderr.slice(-LOG_SHOWN_CHARACTERS)}`)
   t.diagnostic(JSON.stringify({ ...report, windowFaults: report.windowFaults.slice(0, 5) }))
   const { lost, duplicated, outOfOrder } = report
   assert.deepEqual({ lost, duplicated, outOfOrder }, { lost: 0, duplicated: 0, outOfOrder: 0 }, `seed ${seed}`)

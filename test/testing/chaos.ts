@@ -45,6 +45,7 @@ export interface ChaosReport extends StoredTruth {
   /** What agents talked about, and what was not as it must be. */
   incidents: number
   digests: number
+  slowest: string[]
   conversationFaults: string[]
 }
 
@@ -70,6 +71,8 @@ const PAGE_ITEMS = 1_000
 /** Shares of publishes that come twice, and that the next one overtakes. */
 export const DISORDER = { repeatShare: 0.02, swapShare: 0.02 }
 const FLOW_TIMEOUT_MS = 120_000
+/** The time of a round about an incident (agents.summaryTimeoutMs), as long again for its last word, and a minute. */
+const TALK_TIMEOUT_MS = 300_000
 
 /** Load from many devices while processes and servers die; then an independent look at the store. */
 export async function chaosRun(options: ChaosOptions): Promise<ChaosReport> {
@@ -147,7 +150,7 @@ async function check(options: ChaosOptions, fleet: Fleet, troubles: Troubles, ha
   const ids = fleet.devices.slice(0, options.windowDevices).map(({ id }) => id)
   const windows = await compareWindows(cluster, ids, options.windowSizeMs)
   onProgress(`${windows.windowsChecked} windows were compared`)
-  const { faults, ...conversed } = await conversationFaults(cluster, troubles.devices, FLOW_TIMEOUT_MS)
+  const { faults, ...conversed } = await conversationFaults(cluster, troubles.devices, TALK_TIMEOUT_MS)
   return { seed, happened, sent, acked, reconnects, ledger, ...truth, ...windows, ...conversed, conversationFaults: faults }
 }
 

@@ -12,12 +12,15 @@ export interface Conversed {
   /** Incidents that were to be talked about. */
   incidents: number
   digests: number
+  /** How the conversations went whose first digest took longest, slowest first. */
+  slowest: string[]
   /** What is not as it must be. */
   faults: string[]
 }
 
 const DONE = new Set(['published', 'human-active', 'closed'])
 const PAGE_ITEMS = 200
+const SLOWEST_SHOWN = 3
 
 /** Waits until every incident's conversation came to an end or to its digest; then looks whether anything was said twice, or too late. */
 export async function conversationFaults(api: ApiView, devices: readonly string[], timeoutMs: number): Promise<Conversed> {
@@ -52,12 +55,16 @@ export async function conversationFaults(api: ApiView, devices: readonly string[
   const known = new Set(incidents.map(({ id }) => id))
   for (const { device, incident } of alerts) if (!known.has(incident?.id ?? '')) faults.push(`${device} has no incident that stands`)
   let digests = 0
+  const courses: { ms: number; course: string }[] = []
   for (const talk of talks) {
     const said = (await api.get<{ items: Message[] }>(`/conversations/${talk.id}/messages?limit=${PAGE_ITEMS}`)).items
     digests += said.filter(({ kind }) => kind === 'digest').length
+    const first = said.find(({ kind }) => kind === 'digest')
+    courses.push({ ms: (first?.at ?? Infinity) - talk.createdAt, course: `${talk.title}: ${courseOf(talk, said)}` })
     faults.push(...faultsOf(talk, said).map((fault) => `${talk.title}: ${fault}`))
   }
-  return { incidents: incidents.length, digests, faults }
+  const slowest = courses.toSorted((a, b) => b.ms - a.ms).slice(0, SLOWEST_SHOWN)
+  return { incidents: incidents.length, digests, slowest: slowest.map(({ course }) => course), faults }
 }
 
 function faultsOf(talk: Conversation, said: readonly Message[]): string[] {
@@ -73,6 +80,13 @@ function faultsOf(talk: Conversation, said: readonly Message[]): string[] {
   const openings = said.filter(({ from }) => from === 'agent:triage').length
   if (openings > talk.round) faults.push(`triage opened ${openings} times in ${talk.round} rounds`)
   return faults
+}
+
+/** When what was said: whoever reads of a fault sees where the time went. */
+function courseOf({ createdAt, terminatedAt, round }: Conversation, said: readonly Message[]): string {
+  const spoken = said.map(({ from, at }) => `${from} after ${at - createdAt} ms`)
+  const end = terminatedAt === null ? 'not over' : `over after ${terminatedAt - createdAt} ms`
+  return `opened ${new Date(createdAt).toISOString()}, round ${round}: ${[...spoken, end].join(', ')}`
 }
 
 async function everything<T>(api: ApiView, path: string): Promise<T[]> {
