@@ -20,7 +20,8 @@ import { anonymousMb } from './harness/process-usage.ts'
 
 /*
  * The road below the broker, for one number of devices, as a process of its own: readings are appended to the event log at a steady rate,
- * each device in turn, and go through windows and detector into the store. Prints one line of JSON: processor time per reading, memory.
+ * each device in turn, and go through windows and detector into the store, after --history readings that are not measured. Prints one
+ * line of JSON: processor time per reading, memory.
  */
 
 const TENANT = 'default'
@@ -33,7 +34,7 @@ const { values: options } = parseArgs({
     rate: { type: 'string', default: '20000' },
     seconds: { type: 'string', default: '60' },
     metrics: { type: 'string', default: '2' },
-    history: { type: 'string', default: '24' },
+    history: { type: 'string', default: '24000' },
     'history-minutes': { type: 'string', default: '8' },
   },
 })
@@ -113,7 +114,7 @@ try {
   })
   await worker.start()
   // Every device has said something for a while before anything is measured: its states do not grow any more, as in a fleet that is there.
-  await feedHistory(Math.max(devices * Number(options.history), Number(options.rate) * 2))
+  await feedHistory(Math.max(Number(options.history), Number(options.rate) * 2))
   await settled()
   const cpuBefore = process.cpuUsage()
   const sentBefore = sent

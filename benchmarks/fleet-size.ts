@@ -6,7 +6,8 @@ import { complain, report, rounded } from './harness/figures.ts'
 /*
  * Does a reading cost more in a large fleet? The road below the broker (event log, windows, detector, series store), the same total rate
  * from few and from many devices, in processes of their own, in turn. Options: --few 1000, --many 100000, --rate 20000, --seconds 60, --pairs 2,
- * --history 24 (readings that each device said before) over --history-minutes 8 of event time; until then its states still grow.
+ * --history 24 (readings that each of many devices said before; few say as many together, so that log and store are as full) over
+ * --history-minutes 8 of event time; until then states still grow.
  */
 
 const BENCH = 'fleet-size'
@@ -61,7 +62,8 @@ if (median > GROWTH_PERCENT_MAX)
 async function run(devices: string): Promise<Run> {
   const program = fileURLToPath(new URL('./fleet-size-road.js', import.meta.url))
   const { rate, seconds, history, 'history-minutes': historyMinutes } = options
-  const args = ['--devices', devices, '--rate', rate, '--seconds', seconds, '--history', history, '--history-minutes', historyMinutes]
+  const readings = String(Number(options.many) * Number(history))
+  const args = ['--devices', devices, '--rate', rate, '--seconds', seconds, '--history', readings, '--history-minutes', historyMinutes]
   const { stdout } = await promisify(execFile)(process.execPath, ['--max-semi-space-size=32', program, ...args])
   return JSON.parse(stdout) as Run
 }
