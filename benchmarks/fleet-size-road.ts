@@ -116,6 +116,7 @@ try {
   // Every device has said something for a while before anything is measured: its states do not grow any more, as in a fleet that is there.
   await feedHistory(Math.max(Number(options.history), Number(options.rate) * 2))
   await settled()
+  process.stderr.write('history is told; measuring\n')
   const cpuBefore = process.cpuUsage()
   const sentBefore = sent
   const startedMs = systemClock.monotonicMs()
