@@ -78,6 +78,30 @@ describe('what is told', () => {
     assert.deepEqual(await sequencesOf(eventLog, 'a'), [1, 2, 3, 4, 5, 6])
   })
 
+  it('holds up nobody who changes a document while it is told again to a log that is away', { timeout: 60_000 }, async (t) => {
+    let open = (): void => undefined
+    let gate: Promise<void> | undefined = Promise.reject(new EnvironmentError('LOG_AWAY', 'the log is away'))
+    gate.catch(() => undefined)
+    let asked = 0
+    const { store, eventLog, clock } = await storeOver(t, async () => {
+      asked++
+      await gate
+    })
+    const of = { id: 'a', tenant: TENANT }
+    await store.insert('a', counted('a'))
+    await store.change(of, more)
+    gate = new Promise<void>((resolve) => (open = resolve))
+    await clock.advance(agentsConfig().republishAfterMs + 1)
+    const before = asked
+    const again = store.republish()
+    while (asked === before) await nextTurn()
+    const { stored, told } = await store.changing(of, more)
+    assert.equal(stored.count, 2, 'while the log hangs')
+    open()
+    await Promise.all([again, told])
+    assert.deepEqual(await sequencesOf(eventLog, 'a'), [1, 2])
+  })
+
   it('comes in order and without gaps, and once where the log never failed, however changes and tellings overlap', async (t) => {
     for (const seed of [1, 2, 3]) {
       const random = seededRandom(seed)

@@ -106,12 +106,11 @@ export class ToldStore<D extends Told> implements Service {
     const before = this.#options.clock.nowMs() - this.#options.config.republishAfterMs
     const waiting = await this.collection.find({ unpublishedSince: { $lte: before } }, { limit: PAGE_ITEMS })
     for (const { id, tenant } of waiting) {
-      await inTurn(this.#turns, id, async () => {
-        const document = await this.collection.get(id)
-        if (document === null || document.tenant !== tenant) return
-        await this.#tell(document)
-        await this.#tidy(id)
-      })
+      const document = await this.collection.get(id)
+      if (document === null || document.tenant !== tenant) continue
+      // Not in the document's turn: while the log is away, it may be changed.
+      await this.#tell(document)
+      await inTurn(this.#turns, id, () => this.#tidy(id))
     }
   }
 

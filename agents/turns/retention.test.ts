@@ -60,6 +60,7 @@ it('conversations that do not open go when their time is over, as others do: wit
   assert.equal(await store.messages.count({}), 4)
 
   for (let sweep = 0; sweep < 3; sweep++) {
+    await worker.republish()
     await worker.sweep()
     await clock.advance(config.republishAfterMs)
   }

@@ -255,6 +255,37 @@ describe('incidents and turns', () => {
     assert.deepEqual([published.revision, turns], [1, ['reporter']])
   })
 
+  it('who holds the floor too long loses it also while the log is away', async (t) => {
+    let hangs = true
+    let release = (): void => undefined
+    const away = new Promise<void>((resolve) => (release = resolve))
+    // Before those hooks that wait for the parts to stop.
+    t.after(() => release())
+    const odd = async (turn: Turn): Promise<TurnResult> => {
+      if (turn.agent === 'triage' && hangs) {
+        hangs = false
+        return new Promise<TurnResult>(() => undefined)
+      }
+      return ordinary(turn)
+    }
+    const { eventLog, store } = await begin(t, odd, { floorLeaseMs: 500, republishAfterMs: 100 })
+    const append = eventLog.append.bind(eventLog)
+    let waiting = 0
+    eventLog.append = async (topic, messages) => {
+      if (topic === TOPICS.chatEvents) {
+        waiting++
+        await away
+      }
+      return append(topic, messages)
+    }
+    await tell(eventLog, { sequence: 1, change: 'opened', incident: incident('i6') })
+    const published = await until(store, 'i6', ({ state }) => state === 'published')
+    assert.equal(published.revision, 1)
+    assert.ok(waiting > 0)
+    release()
+    await until(store, 'i6', ({ outbox }) => outbox.length === 0)
+  })
+
   it('a storm of incidents is worked off, the critical ones first', async (t) => {
     const { eventLog, store, turns } = await begin(t, ordinary, { turnsInFlightMax: 1 })
     const some = Array.from({ length: 12 }, (_, i) => incident(`s${i}`, { severity: i % 4 === 3 ? 'critical' : 'warning' }))

@@ -62,6 +62,8 @@ export class TurnWorker implements Service {
   readonly name = 'turn-worker'
   readonly #options: TurnWorkerOptions
   readonly #sweeper: Sweeper
+  /** By itself: a log that is away must not hold up who has a turn, or loses it. */
+  readonly #republisher: Sweeper
   readonly #queue: AttentionQueue<Due>
   readonly #running = new Map<string, Promise<void>>()
   /** Taken up again after a restart: until their first turn they were the focus. */
@@ -75,6 +77,10 @@ export class TurnWorker implements Service {
     this.#options = options
     const { clock, log, config, metrics } = options
     this.#sweeper = new Sweeper({ what: 'conversations', intervalMs: config.sweepIntervalMs, clock, log, sweep: () => this.sweep() })
+    this.#republisher = new Sweeper({
+      ...{ what: 'unpublished events of agents', intervalMs: config.sweepIntervalMs, clock, log },
+      sweep: () => this.republish(),
+    })
     this.#queue = new AttentionQueue<Due>(config)
     this.#metrics = new TurnMetrics(metrics)
   }
@@ -92,6 +98,7 @@ export class TurnWorker implements Service {
     this.#unsubscribe = store.onChanged((conversation) => this.#consider(conversation))
     await this.#resume()
     this.#sweeper.start()
+    this.#republisher.start()
   }
 
   /** Goes on where this process was when it ended: what it was in the middle of first. */
@@ -113,6 +120,7 @@ export class TurnWorker implements Service {
     await this.#options.attention.freeze()
     this.#stop.abort()
     await this.#sweeper.stop()
+    await this.#republisher.stop()
     this.#queue.clear()
     await Promise.allSettled(this.#running.values())
   }
@@ -129,7 +137,7 @@ export class TurnWorker implements Service {
 
   /** What is due by time, of whichever process. */
   async sweep(): Promise<void> {
-    const { store, clock, config, roster, attention } = this.#options
+    const { store, clock, config } = this.#options
     const nowMs = clock.nowMs()
     const due = await store.collection.find({ dueAt: { $lte: nowMs } }, { sort: { dueAt: 1 }, limit: config.dialoguesMax })
     // However much waits longer, what is critical is seen.
@@ -138,14 +146,19 @@ export class TurnWorker implements Service {
         ? []
         : await store.collection.find({ dueAt: { $lte: nowMs }, severity: 'critical' }, { sort: { dueAt: 1 }, limit: config.dialoguesMax })
     for (const conversation of [...critical, ...due]) this.#consider(conversation)
-    await store.republish()
-    await roster.republish()
-    await attention.republish()
     this.#metrics.active(await store.collection.count({ dueAt: { $gt: 0 } }))
     await store.removeErased(config.dialoguesMax, this.#options.forgetIncident)
     if (nowMs - this.#retainedAtMs < RETENTION_INTERVAL_MS) return
     this.#retainedAtMs = nowMs
     await this.retain()
+  }
+
+  /** Tells what may not have been told, of conversations, agents and what they attend to. */
+  async republish(): Promise<void> {
+    const { store, roster, attention } = this.#options
+    await store.republish()
+    await roster.republish()
+    await attention.republish()
   }
 
   /** Erases conversations that ended longer ago than they are kept, and those that do not open and would have. */
