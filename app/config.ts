@@ -40,7 +40,13 @@ export function loadConfig(sources: ConfigSources): Config {
 }
 
 /** Variables that are no settings: who runs a command, and where. */
-const OTHER_VARIABLES = ['FLEETPULSE_TOKEN', 'FLEETPULSE_DEBUG', 'FLEETPULSE_REQUIRE_TOOLS', 'FLEETPULSE_CA_OLD_PASSPHRASE']
+const OTHER_VARIABLES = [
+  'FLEETPULSE_TOKEN',
+  'FLEETPULSE_DEBUG',
+  'FLEETPULSE_REQUIRE_TOOLS',
+  'FLEETPULSE_CA_OLD_PASSPHRASE',
+  'FLEETPULSE_SEMI_SPACE_MB',
+]
 
 /** FLEETPULSE_* variables that set nothing: a typing error, or a setting of another version. */
 export function unknownVariables(env: ConfigSources['env']): string[] {

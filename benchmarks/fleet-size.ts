@@ -7,7 +7,7 @@ import { complain, report, rounded } from './harness/figures.ts'
  * Does a reading cost more in a large fleet? The road below the broker (event log, windows, detector, series store), the same total rate
  * from few and from many devices, in processes of their own, in turn. Options: --few 1000, --many 100000, --rate 20000, --seconds 60, --pairs 2,
  * --history 24 (readings that each of many devices said before; few say as many together, so that log and store are as full) over
- * --history-minutes 8 of event time; until then states still grow.
+ * --history-minutes 8 of event time; until then states still grow. --semi-space 128: MiB, what the launcher is told for large fleets.
  */
 
 const BENCH = 'fleet-size'
@@ -30,6 +30,7 @@ const { values: options } = parseArgs({
     pairs: { type: 'string', default: '2' },
     history: { type: 'string', default: '24' },
     'history-minutes': { type: 'string', default: '8' },
+    'semi-space': { type: 'string', default: '128' },
   },
 })
 const growths: number[] = []
@@ -45,6 +46,7 @@ for (let pair = 1; pair <= Number(options.pairs); pair++) {
       value: rounded(found.cpuMicrosecondsPerReading),
       unit: 'µs per reading',
       devices: Number(devices),
+      semiSpaceMb: Number(options['semi-space']),
       pair,
       readings,
       perS,
@@ -64,6 +66,6 @@ async function run(devices: string): Promise<Run> {
   const { rate, seconds, history, 'history-minutes': historyMinutes } = options
   const readings = String(Number(options.many) * Number(history))
   const args = ['--devices', devices, '--rate', rate, '--seconds', seconds, '--history', readings, '--history-minutes', historyMinutes]
-  const { stdout } = await promisify(execFile)(process.execPath, ['--max-semi-space-size=32', program, ...args])
+  const { stdout } = await promisify(execFile)(process.execPath, [`--max-semi-space-size=${options['semi-space']}`, program, ...args])
   return JSON.parse(stdout) as Run
 }

@@ -13,6 +13,7 @@ import { PlatformProcess, until } from '../test/testing/platform-process.ts'
 import { programFor } from './program.ts'
 
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url))
+const LAUNCHER = fileURLToPath(new URL('../../fleetpulse', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'cli-'))
 const platform = new PlatformProcess()
 const ANY_PORTS = { FLEETPULSE_MQTTS_PORT: '0', FLEETPULSE_WSS_PORT: '0', FLEETPULSE_HTTPS_PORT: '0', FLEETPULSE_API_PORT: '0', FLEETPULSE_PKI_HTTP_PORT: '0' }
@@ -200,6 +201,22 @@ test('SIGTERM at any moment of the start ends it with 0 and leaves the folder fr
       assert.ok(!/did not stop|died/.test(stderr), stderr)
     }),
   )
+})
+
+test('the launcher refuses a young generation that is no size, and starts with one that is', async () => {
+  const launch = (size: string) =>
+    new Promise<{ code: number; stderr: string }>((resolve) => {
+      const env = { ...process.env, FLEETPULSE_SEMI_SPACE_MB: size }
+      execFile(LAUNCHER, ['--version'], { env }, (error, _stdout, stderr) =>
+        resolve({ code: error === null ? 0 : Number(error.code ?? -1), stderr }),
+      )
+    })
+  for (const size of ['0', '032', '513', '1e2', 'x', '64 --inspect']) {
+    const { code, stderr } = await launch(size)
+    assert.equal(code, 2, size)
+    assert.match(stderr, /FLEETPULSE_SEMI_SPACE_MB .*from 1 to 512/)
+  }
+  for (const size of ['', '16', '512']) assert.deepEqual(await launch(size), { code: 0, stderr: '' })
 })
 
 test('without a platform the commands that need one end with 3 and say how to start it', async () => {

@@ -33,6 +33,8 @@ export class DeviceIdentity {
   #bootsDropped: boolean
   /** Numbers missing in boots that are no longer held. */
   missingOfDroppedBoots: number
+  /** `missing` may have changed since somebody set this to false: a number came that was not simply the next one. */
+  missingMoved = true
 
   constructor(bounds: IdentityBounds, data?: IdentityData) {
     this.#bounds = bounds
@@ -70,15 +72,21 @@ export class DeviceIdentity {
 
   /** A number that was received but rejected is not missing. */
   noteRejected(boot: string, seq: number): void {
-    this.#rangesOf(boot).add(seq)
+    this.#add(this.#rangesOf(boot), seq)
   }
 
   #observeSequence(reading: Reading): Novelty {
     const boot = reading.boot ?? ''
     const known = this.boots.has(boot)
-    const fresh = this.#rangesOf(boot).add(reading.seq as number)
+    const fresh = this.#add(this.#rangesOf(boot), reading.seq as number)
     if (fresh) return known || !this.#bootsDropped ? 'new' : 'suspect'
     return reading.tsAbsent === true ? 'duplicate' : 'suspect'
+  }
+
+  #add(ranges: SequenceRanges, seq: number): boolean {
+    if (ranges.addNext(seq)) return true
+    this.missingMoved = true
+    return ranges.add(seq)
   }
 
   #rangesOf(boot: string): SequenceRanges {

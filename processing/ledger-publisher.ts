@@ -110,7 +110,7 @@ export class LedgerPublisher {
     summary.changed = true
     advance(summary, state)
     this.#queue(state)
-    if (!ledger.isMissingStale) {
+    if (state.identity.missingMoved && !ledger.isMissingStale) {
       ledger.isMissingStale = true
       this.#staleMissing.push(state)
     }
@@ -257,6 +257,7 @@ export class LedgerPublisher {
 
   #refreshMissing(state: DeviceState): void {
     state.ledger.isMissingStale = false
+    state.identity.missingMoved = false
     const missing = state.identity.missing()
     const change = missing - (this.#countedMissing.get(state.key)?.missing ?? 0)
     if (change === 0) return

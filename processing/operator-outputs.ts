@@ -41,6 +41,6 @@ export class OperatorOutputs implements OperatorOutput {
     const state = this.#state
     if (state !== undefined)
       for (const { operator, index } of this.#observers) operator.observe?.(state.operatorStates[index], topic, value)
-    if (this.#fresh) this.committer?.add(topic, { key: deviceKey(tenant, device), schema, value: Buffer.from(JSON.stringify(value)) })
+    if (this.#fresh) this.committer?.addJson(topic, deviceKey(tenant, device), schema, value)
   }
 }

@@ -5,6 +5,7 @@ import { backoffDelayMs } from '../kernel/retry.ts'
 import { sleep, type Clock } from '../kernel/time.ts'
 import type { Consumer, LogMessage } from '../storage/event-log/event-log.ts'
 import type { ProcessingConfig } from './config.ts'
+import { OutputBytes } from './output-bytes.ts'
 
 /** Tries after which a commit is left to the next one; nothing is dropped by that. */
 const ATTEMPTS_MAX = 5
@@ -25,6 +26,7 @@ export interface OutputCommitterOptions {
 export class OutputCommitter {
   readonly #options: OutputCommitterOptions
   #outputs = new Map<string, LogMessage[]>()
+  readonly #bytes = new OutputBytes()
   #offsets = new Map<number, number>()
   #dirty = false
   #committing: Promise<void> | null = null
@@ -34,6 +36,11 @@ export class OutputCommitter {
 
   constructor(options: OutputCommitterOptions) {
     this.#options = options
+  }
+
+  /** As `add`, a value that is written as JSON here. */
+  addJson(topic: string, key: string, schema: string, value: object): void {
+    if (this.#fencedBy === null) this.add(topic, { key, schema, value: this.#bytes.write(JSON.stringify(value)) })
   }
 
   add(topic: string, message: LogMessage): void {
@@ -113,12 +120,15 @@ export class OutputCommitter {
     const { consumer, config, clock, log, onFenced } = this.#options
     const outputs = Array.from(this.#outputs, ([topic, messages]) => ({ topic, messages }))
     const offsets = new Map(this.#offsets)
+    const slabs = this.#bytes.take()
     this.#outputs = new Map()
     this.#dirty = false
     for (let attempt = 1; ; attempt++) {
       if (this.#fencedBy !== null) throw this.#fencedBy
       try {
         await consumer.commit(offsets, outputs)
+        // A commit that failed may still be under way somewhere: what it reads from is left to the collector.
+        if (attempt === 1) this.#bytes.giveBack(slabs)
         return
       } catch (error) {
         if (error instanceof ConflictError) {

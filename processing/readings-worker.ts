@@ -476,9 +476,9 @@ export class ReadingsWorker implements Service {
       if (record.offset < state.nextRejectedOffset) continue
       state.nextRejectedOffset = record.offset + 1
       state.changed = true
+      if (rejected.seq !== undefined) state.identity.noteRejected(rejected.boot ?? '', rejected.seq)
       this.#count(state, rejected, 'received')
       this.#count(state, rejected, 'rejected')
-      if (rejected.seq !== undefined) state.identity.noteRejected(rejected.boot ?? '', rejected.seq)
     }
     const last = records.at(-1)
     if (last !== undefined) partition.nextRejected = last.offset + 1

@@ -27,14 +27,19 @@ export class SequenceRanges {
     return at >= 0 && seq <= (this.#bounds[at + 1] as number)
   }
 
-  /** Adds a number; false when it was there. */
-  add(seq: number): boolean {
+  /** Adds a number if it is the one after the last; nothing more or less is missing then. */
+  addNext(seq: number): boolean {
     const bounds = this.#bounds
     const last = bounds.length - 1
-    if (last >= 0 && seq === (bounds[last] as number) + 1) {
-      bounds[last] = seq
-      return true
-    }
+    if (last < 0 || seq !== (bounds[last] as number) + 1) return false
+    bounds[last] = seq
+    return true
+  }
+
+  /** Adds a number; false when it was there. */
+  add(seq: number): boolean {
+    if (this.addNext(seq)) return true
+    const bounds = this.#bounds
     const at = this.#indexOf(seq)
     if (at >= 0 && seq <= (bounds[at + 1] as number)) return false
     this.#insert(at, seq)

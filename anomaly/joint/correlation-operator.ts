@@ -106,7 +106,8 @@ export class CorrelationOperator implements ReadingOperator<DeviceCorrelation> {
     for (const metric in values) {
       const value = values[metric]
       if (typeof value !== 'number') continue
-      let place = metrics.indexOf(metric)
+      // Nearly every reading has the same metrics in the same order.
+      let place = metrics[numbers] === metric ? numbers : metrics.indexOf(metric)
       if (place === -1 && metrics.length < TOGETHER_MAX) place = metrics.push(metric) - 1
       if (place === -1) continue
       this.#values[place] = value

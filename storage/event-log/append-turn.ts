@@ -5,16 +5,21 @@ import { slotOf, type Slot } from './log-keys.ts'
 import { partitionOf } from './partitioner.ts'
 import type { Topic } from './topic-catalog.ts'
 
-/** Free entry buffers kept for the next turns; more than the partitions of a busy topic would only be memory. */
-const FREE_BUFFERS_MAX = 64
+/**
+ * Free entry buffers kept for the next turns: what a busy log has under way at a time, some 20 000 messages. With fewer, each turn asks for memory
+ * outside of the heap, and every 64 MB of that has the collector go through the whole heap.
+ */
+const FREE_BYTES_MAX = 8 * 1_048_576
 
 /** Entry buffers used again and again, so that a busy log makes no garbage of its size. */
 export class EntryBuffers {
   readonly entryBytesMax: number
   readonly #free: Buffer[] = []
+  readonly #freeMax: number
 
   constructor(entryBytesMax: number) {
     this.entryBytesMax = entryBytesMax
+    this.#freeMax = Math.ceil(FREE_BYTES_MAX / entryBytesMax)
   }
   take(bytesMin: number): Buffer {
     if (bytesMin > this.entryBytesMax) return Buffer.allocUnsafeSlow(bytesMin)
@@ -22,7 +27,7 @@ export class EntryBuffers {
   }
   /** Only when LMDB no longer reads from it. */
   giveBack(buffer: Buffer): void {
-    if (buffer.length === this.entryBytesMax && this.#free.length < FREE_BUFFERS_MAX) this.#free.push(buffer)
+    if (buffer.length === this.entryBytesMax && this.#free.length < this.#freeMax) this.#free.push(buffer)
   }
 }
 
